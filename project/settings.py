@@ -1,0 +1,143 @@
+"""Django's settings, derived from `realtime.conf`; nothing here is meant to be edited per installation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from project.keys import generated_keys
+from realtime.conf import BASE_DIR, conf
+
+_conf = conf()
+_generated = {} if _conf.secret_key and _conf.field_keys else generated_keys(_conf.data_dir)
+
+SECRET_KEY = _conf.secret_key or _generated["secret_key"]
+FIELD_KEYS = list(_conf.field_keys) or [_generated["field_key"]]
+DEBUG = _conf.debug
+ALLOWED_HOSTS = list(_conf.allowed_hosts)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "ninja",
+    "realtime",
+]
+
+MIDDLEWARE = [
+    "realtime.web.middleware.security",
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+ASGI_APPLICATION = "project.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "realtime" / "web" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database() -> dict[str, Any]:
+    if not _conf.database_url:
+        _conf.data_dir.mkdir(parents=True, exist_ok=True)
+        return {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": _conf.data_dir / "headwater.sqlite3",
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            },
+            # Threads cannot share a database in memory without locking each other out.
+            "TEST": {"NAME": _conf.data_dir / "test.sqlite3"},
+        }
+    database: dict[str, Any] = dict(dj_database_url.parse(_conf.database_url))
+    # The pool must be able to serve every thread of ours and Django's own one.
+    database["OPTIONS"] = {"pool": {"min_size": 1, "max_size": _conf.database_threads + 4, "timeout": 10}}
+    database["CONN_MAX_AGE"] = 0
+    return database
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# One channel per process carries every announcement, so its capacity is that of a process, not of a socket.
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": (
+        {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {
+                "hosts": [{"address": _conf.redis_url, "socket_timeout": 15, "socket_connect_timeout": 5}],
+                "capacity": 10_000,
+                "prefix": "headwater",
+            },
+        }
+        if _conf.redis_url
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer", "CONFIG": {"capacity": 10_000}}
+    )
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "board"
+LOGOUT_REDIRECT_URL = "board"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+_uplot = BASE_DIR / "node_modules" / "uplot" / "dist"
+STATICFILES_DIRS: list[Path | tuple[str, Path]] = [BASE_DIR / "static"]
+if _uplot.is_dir():
+    STATICFILES_DIRS.append(("uplot", _uplot))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "project.static_storage.StaticStorage"},
+}
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = _conf.body_limit_bytes
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _conf.secure_cookies
+CSRF_TRUSTED_ORIGINS = [origin for origin in _conf.allowed_origins if "://" in origin]
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": _conf.log_level},
+    "loggers": {
+        name: {"level": "WARNING"} for name in ("daphne", "httpx", "httpcore", "asyncio", "django.request")
+    },
+}

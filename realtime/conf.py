@@ -1,0 +1,112 @@
+"""The settings, one row each: name, default, unit (in the name) and help.
+
+Every setting comes from the environment. The README's table is made of the same rows, and a test holds it
+complete. A value that cannot be read stops the start with the setting's name.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+Names = Annotated[tuple[str, ...], NoDecode]
+
+
+def _row(default: Any, help_text: str, *, alias: str | None = None, **bounds: Any) -> Any:
+    """One setting. `alias` replaces the HEADWATER_ prefix for names that other tools share."""
+    extra = {"validation_alias": AliasChoices(alias)} if alias else {}
+    return Field(default, description=help_text, **extra, **bounds)
+
+
+class Conf(BaseSettings):
+    """All settings, read once. Names in the environment are the field's in capitals behind HEADWATER_."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", frozen=True, extra="ignore")
+
+    # Where things are
+    data_dir: Path = _row(BASE_DIR / "var", "Folder for the SQLite database and the generated keys.")
+    database_url: str = _row(
+        "", "PostgreSQL as postgres://…; empty: SQLite in the data folder.", alias="DATABASE_URL"
+    )
+    redis_url: str = _row("", "Redis as redis://… for many processes; empty: in memory.", alias="REDIS_URL")
+    host: str = _row("127.0.0.1", "Address that `serve` listens on.")
+    port: int = _row(8000, "Port that `serve` listens on.", alias="PORT", ge=0, le=65535)
+
+    # Keys and who may come in
+    secret_key: str = _row("", "Signs sessions; empty: generated once into the data folder.")
+    field_keys: Names = _row((), "Fernet keys for secret header values, newest first; empty: generated once.")
+    debug: bool = _row(False, "Django's debug mode. Never in production.")
+    allowed_hosts: Names = _row(("localhost", "127.0.0.1", "[::1]"), "Host names that this site answers to.")
+    allowed_origins: Names = _row((), "Further origins (https://…) whose pages may open sockets here.")
+    trusted_proxies: Names = _row((), "Networks whose X-Forwarded-For and -Proto headers are believed.")
+    secure_cookies: bool = _row(False, "Cookies over HTTPS only. Switch on behind TLS.")
+
+    # Sources
+    allowed_networks: Names = _row(
+        (), "Private networks that sources may reach: `10.0.0.0/8` or `127.0.0.1/32:8000` for one port."
+    )
+    fetch_limit_bytes: int = _row(2 * 1024 * 1024, "Largest answer read from an upstream.", ge=1024)
+    poll_concurrency: int = _row(200, "Requests under way at once in one engine.", ge=1, le=10_000)
+    poll_per_host: int = _row(8, "Requests under way at once to one host.", ge=1, le=1000)
+    backoff_cap_s: float = _row(
+        300.0, "Longest back-off after failures, unless the interval is longer.", ge=1
+    )
+
+    # Feeds
+    value_limit_bytes: int = _row(1_000_000, "Largest value of a feed, as JSON.", ge=1024, le=1_040_000)
+    body_limit_bytes: int = _row(2 * 1024 * 1024, "Largest request body.", ge=1024)
+    retention_count: int = _row(10_000, "Publications kept per feed, unless the feed says otherwise.", ge=1)
+    retention_age_s: float = _row(7 * 86_400.0, "Age up to which they are kept; the newest always is.", ge=1)
+    position_check_s: float = _row(
+        0.0, "How often positions are compared with the journal; 0: 1 s in memory, 4 s with Redis.", ge=0
+    )
+    database_threads: int = _row(4, "Threads for database work in each process.", ge=1, le=64)
+
+    # Doors
+    feeds_per_socket: int = _row(200, "Feeds that one socket may watch.", ge=1, le=10_000)
+    send_limit_bytes: int = _row(1024 * 1024, "Bytes that may wait for one slow reader.", ge=65_536)
+    message_limit_bytes: int = _row(64 * 1024, "Largest message that a client may send.", ge=1024)
+    heartbeat_s: float = _row(15.0, "Silence on an SSE stream after which a comment is sent.", ge=1)
+    access_check_s: float = _row(30.0, "How often an open stream's right to read is checked again.", ge=1)
+    log_level: str = _row("INFO", "DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator(
+        "field_keys", "allowed_hosts", "allowed_origins", "trusted_proxies", "allowed_networks", mode="before"
+    )
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def position_check(self) -> float:
+        """Seconds between two comparisons with the journal, the default resolved."""
+        return self.position_check_s or (4.0 if self.redis_url else 1.0)
+
+
+@cache
+def conf() -> Conf:
+    """The settings of this process, read at the first call."""
+    return Conf()
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """(environment name, default, help) of every setting, in reading order."""
+    table = []
+    for name, field in Conf.model_fields.items():
+        alias = field.validation_alias
+        env = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"HEADWATER_{name.upper()}"
+        default = field.default
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        elif isinstance(default, Path):
+            default = f"{default.name}/"
+        table.append((env, str(default), field.description or ""))
+    return table

@@ -1,0 +1,139 @@
+"""What can go wrong, as one tree. Callers branch on the class, never on the text.
+
+    HeadwaterError
+    ├── BadInput               what was sent is wrong; names the field
+    │   ├── TooLarge           more bytes than the limit allows
+    │   └── BadPosition        a position that cannot be read as <epoch>:<offset>
+    ├── NotSignedIn            nobody is known by these credentials
+    ├── NotAllowed             somebody is known, but this is not theirs
+    ├── NotFound               no such feed, source or page
+    ├── Conflict               it exists already, or is in a state that forbids this
+    ├── Unavailable            a service that is needed does not answer; try again
+    ├── FetchError             one HTTP request to an upstream failed
+    │   ├── AddressRefused     the guard does not let requests go there
+    │   ├── FetchTimeout       no complete answer within the time limit
+    │   ├── ResponseTooLarge   the answer was cut off at the size cap
+    │   ├── TooManyRedirects   more hops than allowed, or a loop
+    │   ├── BadStatus          an answer whose status is not a success
+    │   └── BadResponse        an answer that is not HTTP, is encoded, or broke off
+    └── ExtractError           the answer came, but the value is not in it
+
+Every class has a stable `code` for machines; the message tells a person what to do next.
+"""
+
+from __future__ import annotations
+
+
+class HeadwaterError(Exception):
+    """The root: `code` for machines, `message` for people, `field` where one input is to blame."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+
+
+class BadInput(HeadwaterError):
+    """What was sent is wrong. `field` names the input; the message says what would be right."""
+
+    code = "bad_input"
+
+
+class TooLarge(BadInput):
+    """More bytes than the limit that the message names."""
+
+    code = "too_large"
+
+
+class BadPosition(BadInput):
+    """A position that cannot be read as `<epoch>:<offset>`."""
+
+    code = "bad_position"
+
+
+class NotSignedIn(HeadwaterError):
+    """Nobody is known by these credentials."""
+
+    code = "not_signed_in"
+
+
+class NotAllowed(HeadwaterError):
+    """The caller is known, but may not do this."""
+
+    code = "not_allowed"
+
+
+class NotFound(HeadwaterError):
+    """There is nothing by that name, or nothing that the caller may know of."""
+
+    code = "not_found"
+
+
+class Conflict(HeadwaterError):
+    """The name is taken, or the thing is in a state that forbids this."""
+
+    code = "conflict"
+
+
+class Unavailable(HeadwaterError):
+    """A service that is needed does not answer now. Nothing was saved; try again."""
+
+    code = "unavailable"
+
+
+class FetchError(HeadwaterError):
+    """One HTTP request to an upstream failed. `retry_after_s` is what the upstream asked for, if it did."""
+
+    code = "fetch_failed"
+
+    def __init__(self, message: str, *, field: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, field=field)
+        self.retry_after_s = retry_after_s
+
+
+class AddressRefused(FetchError):
+    """The guard does not let requests go to this address."""
+
+    code = "address_refused"
+
+
+class FetchTimeout(FetchError):
+    """No complete answer within the source's time limit."""
+
+    code = "timeout"
+
+
+class ResponseTooLarge(FetchError):
+    """The answer was cut off at the size cap."""
+
+    code = "response_too_large"
+
+
+class TooManyRedirects(FetchError):
+    """More redirects than allowed, or a loop."""
+
+    code = "too_many_redirects"
+
+
+class BadStatus(FetchError):
+    """The upstream answered, with a status that is not a success."""
+
+    code = "bad_status"
+
+    def __init__(self, status: int, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.status = status
+
+
+class BadResponse(FetchError):
+    """The answer is not HTTP, has a content encoding, or broke off in the middle."""
+
+    code = "bad_response"
+
+
+class ExtractError(HeadwaterError):
+    """The answer came, but it cannot be read as the format says, or the value is not in it."""
+
+    code = "extract_failed"

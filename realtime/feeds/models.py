@@ -1,0 +1,110 @@
+"""The rows of this room: feeds, their journal, and the tokens that open the doors."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from .position import new_epoch
+
+SLUG_FORM = RegexValidator(
+    r"^[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?\Z",
+    "Use 1 to 100 lower-case letters, digits, hyphens and underscores, a letter or digit at both ends.",
+)
+
+
+class Feed(models.Model):
+    """A named JSON value that changes over time: its position, its health, and who may read it."""
+
+    class Kind(models.TextChoices):
+        SOURCE = "source", "filled by a source"
+        PUSH = "push", "published by other programs"
+
+    class State(models.TextChoices):
+        FRESH = "fresh", "fresh"
+        STALE = "stale", "stale"
+        FAILING = "failing", "failing"
+        PAUSED = "paused", "paused"
+
+    slug = models.CharField(max_length=100, unique=True, validators=[SLUG_FORM])
+    title = models.CharField(max_length=200)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.PUSH)
+    public = models.BooleanField(default=False, help_text="Anybody may read it, without an account.")
+    retention_count = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Publications kept; empty: the site's setting.",
+    )
+    retention_age_s = models.FloatField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Seconds kept; empty: the site's setting.",
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    # Position. Only the store writes these.
+    epoch = models.CharField(max_length=16, default=new_epoch, editable=False)
+    offset = models.BigIntegerField(default=0, editable=False)
+    digest = models.CharField(max_length=64, blank=True, editable=False)
+
+    # Health. Only the store writes these.
+    state = models.CharField(max_length=8, choices=State, default=State.FRESH, editable=False)
+    status_rev = models.BigIntegerField(default=0, editable=False)
+    last_ok_at = models.DateTimeField(null=True, editable=False)
+    next_poll_at = models.DateTimeField(null=True, editable=False)
+    error = models.CharField(max_length=500, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["slug"]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class JournalEntry(models.Model):
+    """A committed publication. Written once, never changed, trimmed by age and count."""
+
+    id = models.BigAutoField(primary_key=True)
+    feed = models.ForeignKey(Feed, on_delete=models.CASCADE, related_name="entries")
+    offset = models.BigIntegerField()
+    published_at = models.DateTimeField()
+    data = models.TextField()
+
+    class Meta:
+        verbose_name_plural = "journal entries"
+        ordering = ["feed_id", "offset"]
+        constraints = [models.UniqueConstraint(fields=["feed", "offset"], name="one_entry_per_offset")]
+        indexes = [models.Index(fields=["feed", "published_at"], name="entry_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.feed_id}:{self.offset}"
+
+
+class ApiToken(models.Model):
+    """A credential for programs. Only its digest is kept; the token itself is shown once, when it is made."""
+
+    class Scope(models.TextChoices):
+        READ = "read", "read every feed"
+        PUBLISH = "publish", "publish to push feeds"
+        MANAGE = "manage", "create, change and delete feeds and sources"
+
+    name = models.CharField(max_length=100, unique=True)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    hint = models.CharField(max_length=12, editable=False, help_text="The token's first characters.")
+    scopes = models.JSONField(default=list)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="api_tokens"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,1 @@
+"""Web: the pages people look at and the HTTP API that programs call."""

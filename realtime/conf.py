@@ -20,8 +20,9 @@ Names = Annotated[tuple[str, ...], NoDecode]
 
 def _row(default: Any, help_text: str, *, alias: str | None = None, **bounds: Any) -> Any:
     """One setting. `alias` replaces the HEADWATER_ prefix for names that other tools share."""
-    extra = {"validation_alias": AliasChoices(alias)} if alias else {}
-    return Field(default, description=help_text, **extra, **bounds)
+    return Field(
+        default, description=help_text, validation_alias=AliasChoices(alias) if alias else None, **bounds
+    )
 
 
 class Conf(BaseSettings):

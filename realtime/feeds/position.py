@@ -19,7 +19,7 @@ _FORM = re.compile(r"([A-Za-z0-9_-]{1,16}):(0|[1-9][0-9]{0,18})", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """`epoch`: 1 to 16 URL-safe characters; `offset`: 0 (before the first publication) to 2⁶³−1."""
+    """`epoch`: 1 to 16 URL-safe characters; `offset`: 0 (before the first publication) to 2⁶³ - 1."""
 
     epoch: str
     offset: int
@@ -33,7 +33,7 @@ def parse_position(text: str, *, field: str = "since") -> Position:
     match = _FORM.fullmatch(text)
     if match is None or int(match[2]) > MAX_OFFSET:
         raise BadPosition(
-            f"{field}: give a position as <epoch>:<offset>, as it came with a message (for example a1B2c3D4:17).",
+            f"{field}: give a position as <epoch>:<offset>, as it came with a message (say a1B2c3D4:17).",
             field=field,
         )
     return Position(match[1], int(match[2]))

@@ -16,6 +16,15 @@ from realtime.errors import BadInput, TooLarge
 State = Literal["fresh", "stale", "failing", "paused"]
 
 
+def state_of(text: str) -> State:
+    """The state that a row or a message names. Raises ValueError for any other word."""
+    match text:
+        case "fresh" | "stale" | "failing" | "paused":
+            return text
+        case _:
+            raise ValueError(f"{text!r} is not a state")
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """One change of a feed. `data` is JSON text; `published_at` is aware and in UTC."""

@@ -1,0 +1,102 @@
+"""Reading the journal: what a feed holds now, what came after a position, what it held before.
+
+Sync functions, each one unit of work for `Database.read`. The journal is the truth; nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import F, FilteredRelation, Q, QuerySet
+
+from realtime.errors import NotFound
+
+from .models import Feed, JournalEntry
+from .position import Position
+from .publication import Publication, Snapshot, Status, state_of
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a feed's stream and status have come, without their content."""
+
+    epoch: str
+    offset: int
+    status_rev: int
+
+
+def snapshots(feed_ids: Collection[int]) -> dict[int, Snapshot]:
+    """Each feed's newest publication and status, by feed; feeds that do not exist are left out. One query."""
+    rows = (
+        Feed.objects.filter(pk__in=feed_ids)
+        .annotate(newest=FilteredRelation("entries", condition=Q(entries__offset=F("offset"))))
+        .order_by()
+        .values_list(
+            "pk",
+            "slug",
+            "epoch",
+            "offset",
+            "newest__published_at",
+            "newest__data",
+            "status_rev",
+            "state",
+            "last_ok_at",
+            "next_poll_at",
+            "error",
+        )
+    )
+    result = {}
+    for feed_id, slug, epoch, offset, published_at, data, rev, state, last_ok_at, next_poll_at, error in rows:
+        status = Status(rev, state_of(state), last_ok_at, next_poll_at, error)
+        value = "null" if data is None else data
+        result[feed_id] = Snapshot(feed_id, slug, epoch, offset, published_at, value, status)
+    return result
+
+
+def entries_after(feed_id: int, epoch: str, offset: int, limit: int) -> list[Publication]:
+    """At most `limit` publications above `offset`, oldest first. The epoch must be the feed's own."""
+    entries = JournalEntry.objects.filter(feed_id=feed_id, feed__epoch=epoch, offset__gt=offset)
+    return _publications(entries.order_by("offset")[:limit], epoch)
+
+
+def history(
+    feed_id: int,
+    *,
+    limit: int,
+    since: Position | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[Publication]:
+    """Publications, oldest first: the `limit` newest or, with `since`, the `limit` next after that offset.
+
+    `start` is inclusive, `end` exclusive. An epoch in `since` that is not the feed's gives an empty list.
+    Raises NotFound when the feed is gone.
+    """
+    epoch = Feed.objects.filter(pk=feed_id).values_list("epoch", flat=True).first()
+    if epoch is None:
+        raise NotFound("This feed does not exist any more.")
+    entries = JournalEntry.objects.filter(feed_id=feed_id)
+    if start is not None:
+        entries = entries.filter(published_at__gte=start)
+    if end is not None:
+        entries = entries.filter(published_at__lt=end)
+    if since is None:
+        return _publications(entries.order_by("-offset")[:limit], epoch)[::-1]
+    if since.epoch != epoch:
+        return []
+    return _publications(entries.filter(offset__gt=since.offset).order_by("offset")[:limit], epoch)
+
+
+def marks(feed_ids: Collection[int]) -> dict[int, Mark]:
+    """How far each feed has come, by feed; feeds that do not exist are left out. One query."""
+    rows: Iterable[tuple[int, str, int, int]] = Feed.objects.filter(pk__in=feed_ids).values_list(
+        "pk", "epoch", "offset", "status_rev"
+    )
+    return {feed_id: Mark(epoch, offset, rev) for feed_id, epoch, offset, rev in rows}
+
+
+def _publications(entries: QuerySet[JournalEntry], epoch: str) -> list[Publication]:
+    rows = entries.values_list("feed_id", "offset", "published_at", "data")
+    return [Publication(feed_id, epoch, offset, at, data) for feed_id, offset, at, data in rows]

@@ -1,0 +1,116 @@
+"""The feeds' moving parts for one event loop: database threads, store and broker, made when first asked for.
+
+Daphne, Uvicorn, a command and a test each bring a loop of their own; nothing here is shared between loops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import async_to_sync
+from channels.layers import BaseChannelLayer, InMemoryChannelLayer, get_channel_layer
+from django.db import transaction
+
+from realtime.conf import conf
+from realtime.errors import NotFound
+
+from .announcement import Announcement, to_message
+from .broker import Broker, group_of
+from .database import Database
+from .models import Feed
+from .position import Position
+from .store import Store, Write, Written, announcements, commit, publication_write
+from .supervision import Supervisor
+
+logger = logging.getLogger(__name__)
+
+
+class Feeds:
+    """`database`, `store`, `broker` and `supervisor`, all of one loop. Close it before the loop ends."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.supervisor = Supervisor()
+        self.database = Database(threads=conf().database_threads)
+        self.broker = Broker(_layer(), self.supervisor)
+        self.store = Store(self.database, self.broker.announce)
+
+    @classmethod
+    def current(cls) -> Feeds:
+        """The running loop's own, made at the first call. Raises RuntimeError without a running loop."""
+        loop = asyncio.get_running_loop()
+        feeds = _by_loop.get(loop)
+        if feeds is None:
+            feeds = _by_loop[loop] = cls()
+        return feeds
+
+    async def aclose(self) -> None:
+        """Save and announce what waits, end all tasks, close all connections."""
+        await self.store.aclose()
+        await self.broker.aclose()
+        await self.supervisor.aclose()
+        await self.database.aclose()
+        _by_loop.pop(self.loop, None)
+
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Feeds] = WeakKeyDictionary()
+
+
+def _layer() -> BaseChannelLayer:
+    layer = get_channel_layer()
+    if layer is None:
+        raise RuntimeError("CHANNEL_LAYERS has no default layer.")
+    return layer
+
+
+def write_now(writes: Sequence[Write]) -> list[Written | NotFound]:
+    """Commit from sync code and announce once the outermost transaction has committed.
+
+    For units of work, signals, tasks and shells. Where this process has a loop with feeds, that loop
+    announces; elsewhere it goes to the layer straight away, or, with the in-memory layer, watchers find it
+    in the journal.
+    """
+    results = commit(writes)
+    told = announcements(writes, results)
+    if told:
+        transaction.on_commit(lambda: announce_now(told))
+    return results
+
+
+def announce_now(told: Sequence[Announcement]) -> None:
+    """Announce committed work from sync code. A layer that is away is no error: the journal has it."""
+    running = [feeds for feeds in list(_by_loop.values()) if feeds.loop.is_running()]
+    if running:
+        for announcement in told:
+            running[0].loop.call_soon_threadsafe(running[0].broker.announce, announcement)
+    elif not isinstance(_layer(), InMemoryChannelLayer):
+        async_to_sync(_send)(told)
+
+
+async def _send(told: Sequence[Announcement]) -> None:
+    layer = _layer()
+    try:
+        async with asyncio.timeout(5):
+            for announcement in told:
+                await layer.group_send(group_of(announcement.feed_id), to_message(announcement))
+    except Exception as error:
+        # Whatever the layer's driver raises: the commit stands, and watchers find it in the journal.
+        logger.warning("layer_away while=send %s", type(error).__name__)
+
+
+def publish(slug: str, value: object) -> Position:
+    """Publish from sync code: a shell, a signal, a task. Returns the feed's position after it.
+
+    Takes part in a surrounding transaction: watchers hear of it when that commits. Raises BadInput, TooLarge
+    (field `data`), NotFound (field `feed`).
+    """
+    feed_id = Feed.objects.filter(slug=slug).values_list("pk", flat=True).first()
+    if feed_id is None:
+        raise NotFound(f"There is no feed {slug!r}.", field="feed")
+    (result,) = write_now([publication_write(feed_id, value)])
+    if isinstance(result, NotFound):
+        raise result
+    return result.position

@@ -1,0 +1,120 @@
+"""What every test can ask for: real Redis, PostgreSQL, `manage.py serve`, and a browser's launch options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serving import Server, Template, environment
+from tests.services import Postgres, Redis, find_program
+
+MakeServer = Callable[..., Server]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use the database in this process run on PostgreSQL too: `-m database` finds them."""
+    for item in items:
+        if item.get_closest_marker("django_db"):
+            item.add_marker("database")
+
+
+@pytest.fixture(scope="session")
+def redis_service() -> Iterator[Redis]:
+    """One real redis-server for all tests of this worker. Tests that stop it use `own_redis`."""
+    with_redis = Redis()
+    try:
+        with_redis.start()
+        yield with_redis
+    finally:
+        with_redis.close()
+
+
+@pytest.fixture
+def redis_url(redis_service: Redis) -> str:
+    """The worker's Redis, emptied."""
+    import redis
+
+    with redis.Redis.from_url(redis_service.url) as client:
+        client.flushall()
+    return redis_service.url
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """A running redis-server for this test alone, to be killed and started again."""
+    server = Redis()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_service() -> Iterator[Postgres]:
+    """One real PostgreSQL for all tests of this worker."""
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_service: Postgres) -> str:
+    """The worker's PostgreSQL; its database is `postgres`, and tests may create more."""
+    return postgres_service.url
+
+
+@pytest.fixture(scope="session")
+def serving_template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    folder = tmp_path_factory.mktemp("template")
+    return Template(folder, os.environ.get("HEADWATER_TEST_DATABASE_URL", ""))
+
+
+@pytest.fixture
+def serve(serving_template: Template, tmp_path: Path) -> Iterator[MakeServer]:
+    """A factory of real servers: `serve("--no-engine", REDIS_URL=…)` returns one that answers.
+
+    start=False    returns it before it is started, to run commands on its database first
+    like=server    a second process on the same data folder and database
+    """
+    servers: list[Server] = []
+
+    def make(*args: str, start: bool = True, like: Server | None = None, **env: str) -> Server:
+        folder = tmp_path / f"server-{len(servers)}"
+        if like is None:
+            database = serving_template.copy(folder)
+            settings = environment(folder, **(database | env))
+        else:
+            folder.mkdir()
+            settings = like.env | {"PORT": "0"} | env
+        server = Server(folder, settings, args)
+        servers.append(server)
+        if start:
+            server.start()
+        return server
+
+    yield make
+    failures = []
+    for server in servers:
+        try:
+            server.close()
+        except AssertionError as failure:
+            failures.append(str(failure))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> dict[str, Any]:
+    """Launch options for playwright: this machine's Chromium, which asks nothing of the network by itself."""
+    quiet = ["background-networking", "component-update", "sync", "quic", "gpu"]
+    flags = [f"--disable-{name}" for name in quiet] + ["--no-first-run"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    return {"executable_path": find_program("chromium", "chromium"), "headless": True, "args": flags}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
 
 from realtime.errors import BadInput, Conflict, NotSignedIn
 from realtime.feeds.access import (
@@ -131,7 +131,7 @@ def test_a_new_password_ends_the_session(member: User) -> None:
     assert recheck(who) is ANONYMOUS
 
 
-def test_a_session_outlives_a_rotated_secret_key(member: User, settings: SettingsWrapper) -> None:
+def test_a_session_outlives_a_rotated_secret_key(member: User, settings: Any) -> None:
     key = session_of(member)
     settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
     settings.SECRET_KEY = "another secret key for this test only"

@@ -2,13 +2,18 @@
 
     HeadwaterError
     ├── BadInput               what was sent is wrong; names the field
+    │   ├── InvalidDraft       a form with one or more wrong fields; has all of them
     │   ├── TooLarge           more bytes than the limit allows
-    │   └── BadPosition        a position that cannot be read as <epoch>:<offset>
+    │   ├── BadPosition        a position that cannot be read as <epoch>:<offset>
+    │   ├── BadMessage         a message from a client that no door understands
+    │   └── TooManyFeeds       more feeds on one socket than the limit allows
     ├── NotSignedIn            nobody is known by these credentials
     ├── NotAllowed             somebody is known, but this is not theirs
     ├── NotFound               no such feed, source or page
+    │   └── FeedGone           the feed was deleted while it was watched
     ├── Conflict               it exists already, or is in a state that forbids this
     ├── Unavailable            a service that is needed does not answer; try again
+    ├── SlowReader             a client that reads more slowly than its feeds change
     ├── FetchError             one HTTP request to an upstream failed
     │   ├── AddressRefused     the guard does not let requests go there
     │   ├── FetchTimeout       no complete answer within the time limit
@@ -22,6 +27,8 @@ Every class has a stable `code` for machines; the message tells a person what to
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class HeadwaterError(Exception):
@@ -41,6 +48,18 @@ class BadInput(HeadwaterError):
     code = "bad_input"
 
 
+class InvalidDraft(BadInput):
+    """One or more fields of a draft are wrong; nothing of it was saved.
+
+    `problems` has every wrong field's path and what would be right, in the draft's order; `field` is the first.
+    """
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        message = " ".join(f"{field}: {problem}" for field, problem in problems.items())
+        super().__init__(message, field=next(iter(problems), None))
+        self.problems = dict(problems)
+
+
 class TooLarge(BadInput):
     """More bytes than the limit that the message names."""
 
@@ -51,6 +70,18 @@ class BadPosition(BadInput):
     """A position that cannot be read as `<epoch>:<offset>`."""
 
     code = "bad_position"
+
+
+class BadMessage(BadInput):
+    """A client's message that is no JSON object, or of a type that this door does not know."""
+
+    code = "bad_message"
+
+
+class TooManyFeeds(BadInput):
+    """More feeds on one socket than the limit that the message names."""
+
+    code = "too_many_feeds"
 
 
 class NotSignedIn(HeadwaterError):
@@ -71,6 +102,12 @@ class NotFound(HeadwaterError):
     code = "not_found"
 
 
+class FeedGone(NotFound):
+    """The feed was deleted while it was watched."""
+
+    code = "gone"
+
+
 class Conflict(HeadwaterError):
     """The name is taken, or the thing is in a state that forbids this."""
 
@@ -81,6 +118,12 @@ class Unavailable(HeadwaterError):
     """A service that is needed does not answer now. Nothing was saved; try again."""
 
     code = "unavailable"
+
+
+class SlowReader(HeadwaterError):
+    """Too much waits for this client. It was let go; nothing is lost, it resumes from its last position."""
+
+    code = "slow_reader"
 
 
 class FetchError(HeadwaterError):

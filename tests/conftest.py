@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.programs import find_program
+from tests.services import Postgres, Redis
 from tests.serving import Server, Template, environment
-from tests.services import Postgres, Redis, find_program
 
 MakeServer = Callable[..., Server]
 
@@ -117,4 +118,4 @@ def chromium() -> dict[str, Any]:
     flags = [f"--disable-{name}" for name in quiet] + ["--no-first-run"]
     if os.geteuid() == 0:
         flags.append("--no-sandbox")
-    return {"executable_path": find_program("chromium", "chromium"), "headless": True, "args": flags}
+    return {"executable_path": find_program("chromium"), "headless": True, "args": flags}

@@ -1,7 +1,6 @@
 """Real Redis and PostgreSQL servers for tests: free ports, folders of their own, gone at the end.
 
-Nothing here uses a server that runs already, and nothing is skipped where a program is missing: the test
-fails and says what to install (`make test` does that by itself).
+Nothing here uses a server that runs already.
 
     python -m tests.services pytest …      runs a command with a PostgreSQL of its own as the tests' database
 """
@@ -21,26 +20,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.programs import find_program
+
 START_TIMEOUT_S = 30.0
-
-
-class MissingProgram(RuntimeError):
-    """A program that the tests need is not on this machine; the message says how to get it."""
-
-
-def find_program(name: str, package: str) -> str:
-    """The path of `name`, on PATH or where Debian keeps PostgreSQL's programs, newest version first."""
-    found = shutil.which(name)
-    if found:
-        return found
-    for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_version, reverse=True):
-        if (folder / name).exists():
-            return str(folder / name)
-    raise MissingProgram(f"{name} is not on this machine. Install it: apt-get install {package}")
-
-
-def _version(folder: Path) -> int:
-    return int(folder.parent.name) if folder.parent.name.isdigit() else 0
 
 
 def free_port() -> int:
@@ -68,7 +50,7 @@ def wait_until(ready: Callable[[], bool], what: str, timeout_s: float = START_TI
 
 
 def dying_with_us() -> list[str]:
-    """A command prefix that ends the child when this process dies, even by SIGKILL, where that is possible."""
+    """A command prefix that ends the child when this process dies, even by SIGKILL, where it can be had."""
     return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
 
 
@@ -137,7 +119,7 @@ class Redis(_Service):
         return f"redis://127.0.0.1:{self.port}/0"
 
     def command(self) -> list[str]:
-        program = find_program("redis-server", "redis-server")
+        program = find_program("redis-server")
         return [
             *dying_with_us(),
             *(program, "--port", str(self.port), "--bind", "127.0.0.1"),
@@ -162,7 +144,7 @@ class Postgres(_Service):
         subprocess.run(
             [
                 *self._as,
-                *(find_program("initdb", "postgresql"), "-D", str(self.data), "-U", "headwater"),
+                *(find_program("initdb"), "-D", str(self.data), "-U", "headwater"),
                 *("-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
             ],
             check=True,
@@ -183,7 +165,7 @@ class Postgres(_Service):
         settings = (*quick, "listen_addresses=127.0.0.1", "unix_socket_directories=")
         return [
             *self._as,
-            *(find_program("postgres", "postgresql"), "-D", str(self.data), "-p", str(self.port)),
+            *(find_program("postgres"), "-D", str(self.data), "-p", str(self.port)),
             *(part for setting in settings for part in ("-c", setting)),
         ]
 

@@ -28,7 +28,7 @@ _ADDRESS = re.compile(r"http://(?:[\w.-]+|\[[^\]]+\]):(\d+)")
 
 
 def environment(data_dir: Path, **extra: str) -> dict[str, str]:
-    """What a Headwater process is started with: this machine's environment without the tests' own settings."""
+    """What a Headwater process is started with: the shell's environment less the tests' settings."""
     kept = {
         name: value
         for name, value in os.environ.items()
@@ -64,7 +64,7 @@ def manage(env: Mapping[str, str], *args: str, stdin: str = "") -> str:
 
 
 class Template:
-    """A migrated, empty database that servers start from. SQLite, or PostgreSQL where `postgres_url` is given."""
+    """A migrated, empty database that servers start from: SQLite, or PostgreSQL by `postgres_url`."""
 
     def __init__(self, folder: Path, postgres_url: str = "") -> None:
         self.folder = folder

@@ -9,7 +9,7 @@ import pytest
 import redis
 from django.db import connection
 
-from tests.services import MissingProgram, Redis, find_program
+from tests.services import Redis
 
 
 def test_redis_answers_and_comes_back_on_the_same_port_after_a_kill(own_redis: Redis) -> None:
@@ -24,11 +24,6 @@ def test_redis_answers_and_comes_back_on_the_same_port_after_a_kill(own_redis: R
 def test_postgres_answers(postgres_url: str) -> None:
     with psycopg.connect(postgres_url) as connected:
         assert connected.execute("select 1").fetchone() == (1,)
-
-
-def test_a_missing_program_is_an_error_that_says_what_to_install() -> None:
-    with pytest.raises(MissingProgram, match="apt-get install no-such-package"):
-        find_program("no-such-program", "no-such-package")
 
 
 @pytest.mark.django_db

@@ -1,0 +1,44 @@
+# Everything that is done to this project by hand. `make` alone prints the list.
+#   PORT=8000                 where `make run` serves
+#   HEADWATER_DATA_DIR=var    where it keeps the SQLite database and its keys
+#   PYTHON=python3.13         which Python makes the environment; otherwise the first good one is taken
+#   VENV=.venv                where the environment is
+SHELL = /bin/sh
+VENV ?= .venv
+PORT ?= 8000
+PY = $(VENV)/bin/python
+BOOTSTRAP = python=$$(PYTHON="$(PYTHON)" deploy/find-python) && PYTHON="$(PYTHON)" "$$python" -m deploy.bootstrap --venv $(VENV)
+# The demo is polled over HTTP from this server itself: that one address and port are opened besides what is set.
+OPENED = HEADWATER_ALLOWED_NETWORKS="$${HEADWATER_ALLOWED_NETWORKS:+$$HEADWATER_ALLOWED_NETWORKS,}127.0.0.1/32:$(PORT)"
+
+.PHONY: help run install dev test check bench-poll clean
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+
+run: install ## Serve on http://127.0.0.1:8000; all set-up is done at the first start
+	@PORT=$(PORT) $(PY) manage.py first_start --demo
+	@PORT=$(PORT) $(OPENED) exec $(PY) manage.py serve
+
+install: ## The environment in .venv/, without starting anything
+	@$(BOOTSTRAP)
+
+dev:
+	@$(BOOTSTRAP) --dev
+
+test: dev ## Every test, on SQLite, then those of the database on PostgreSQL
+	@$(PY) -m tests.programs
+	$(PY) -m pytest -n 2 --dist loadgroup
+	$(PY) -m tests.services pytest -n 2 --dist loadgroup -m database
+
+check: dev ## ruff, mypy and the arrows between the rooms
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m pytest -q tests/test_architecture.py
+
+bench-poll: dev ## 2,000 sources every 10 s: how late are their polls?
+	$(PY) -m benchmarks.poll
+
+clean: ## Remove what is made, but not the data in var/
+	rm -rf $(VENV) node_modules staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis

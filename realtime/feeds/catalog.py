@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
@@ -78,7 +79,7 @@ def find_feed(slug: str) -> FeedRef:
 
 def find_feeds(slugs: Collection[str]) -> dict[str, FeedRef]:
     """The feeds of those names, by name; names of nothing are left out. One query."""
-    wanted = {slug for slug in slugs if SLUG_FORM.regex.fullmatch(slug)}
+    wanted = {slug for slug in slugs if is_slug(slug)}
     return {feed.slug: ref_of(feed) for feed in Feed.objects.filter(slug__in=wanted)} if wanted else {}
 
 
@@ -104,9 +105,9 @@ def readable_feeds(
 ) -> tuple[list[FeedRow], int]:
     """One page of the feeds that `principal` may read, by name, and how many there are in all.
 
-    `search` is found in names and titles, whatever the case. Raises BadInput on a search that no database keeps.
+    `search` is found in names and titles, whatever the case. Raises BadInput on one that cannot be printed.
     """
-    if _UNPRINTABLE.search(search):
+    if not is_printable(search):
         raise BadInput("search: contains characters that cannot be printed.", field="search")
     feeds: QuerySet[Feed] = Feed.objects.order_by("slug")
     if not principal.may_read(public=False):
@@ -126,7 +127,7 @@ def create_feed(
     retention_count: int | None = None,
     retention_age_s: float | None = None,
 ) -> FeedRef:
-    """A new push feed. An empty title becomes the slug. Raises InvalidDraft, or Conflict when the slug is taken."""
+    """A new push feed; an empty title becomes the slug. Raises InvalidDraft, or Conflict on a taken slug."""
     problems: dict[str, str] = {}
     check_slug(slug, problems, reserved=RESERVED_SLUGS)
     check_text(title, problems, field="title", limit=TITLE_LIMIT)
@@ -155,7 +156,7 @@ def change_feed(
     retention_count: int | Keep | None = KEEP,
     retention_age_s: float | Keep | None = KEEP,
 ) -> FeedRef:
-    """Change what is given of any feed. A retention of None is the site's. Raises NotFound or InvalidDraft."""
+    """Change what is given of any feed; retention None is the site's. Raises NotFound or InvalidDraft."""
     with transaction.atomic():
         feed = _locked(slug)
         problems: dict[str, str] = {}
@@ -184,11 +185,25 @@ def delete_feed(slug: str) -> None:
         feed.delete()
 
 
+def is_slug(text: str) -> bool:
+    """Whether a feed or source could have this name at all."""
+    try:
+        SLUG_FORM(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def is_printable(text: str) -> bool:
+    """Whether every database keeps this text as it is."""
+    return _UNPRINTABLE.search(text) is None
+
+
 def check_slug(
     slug: str, problems: dict[str, str], *, field: str = "slug", reserved: Collection[str] = RESERVED_SLUGS
 ) -> None:
     """Note under `field` what is wrong with a name that is to become part of an address."""
-    if not SLUG_FORM.regex.fullmatch(slug):
+    if not is_slug(slug):
         problems[field] = str(SLUG_FORM.message)
     elif slug in reserved:
         problems[field] = f"The name {slug} is an address of its own here. Choose another."
@@ -198,7 +213,7 @@ def check_text(text: str, problems: dict[str, str], *, field: str, limit: int) -
     """Note under `field` what no database keeps: too many characters, or some that cannot be printed."""
     if len(text) > limit:
         problems[field] = f"At most {limit:,} characters; these are {len(text):,}."
-    elif _UNPRINTABLE.search(text):
+    elif not is_printable(text):
         problems[field] = "Contains characters that cannot be printed."
 
 

@@ -89,6 +89,12 @@ class Broker:
         if feed_id in self._wanted:
             self._joined.add(feed_id)
 
+    async def _discard(self, feed_id: int) -> None:
+        self._joined.discard(feed_id)
+        await self._layer.group_discard(group_of(feed_id), self._channel)
+        if feed_id in self._wanted:  # somebody came while it was being left
+            await self._add(feed_id)
+
     def _disconnected(self, doing: str, error: Exception) -> None:
         if self.connected:
             logger.warning("layer_away while=%s %s", doing, type(error).__name__)
@@ -143,8 +149,7 @@ class Broker:
                     for feed_id in self._wanted - self._joined:
                         await self._add(feed_id)
                     for feed_id in self._joined - self._wanted:
-                        self._joined.discard(feed_id)
-                        await self._layer.group_discard(group_of(feed_id), self._channel)
+                        await self._discard(feed_id)
             except Exception as error:
                 self._disconnected("join", error)
                 await asyncio.sleep(RETRY_S)

@@ -1,0 +1,211 @@
+"""Watching feeds: join the hub, read a start from the journal, then hand over what came meanwhile.
+
+The one place where hub, journal and broker meet. Holes and lost announcements are found and read here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+from realtime.conf import conf
+from realtime.errors import Unavailable
+from realtime.feeds import journal
+from realtime.feeds.position import Position
+from realtime.feeds.publication import Publication, Snapshot
+from realtime.feeds.runtime import Feeds
+
+from .frames import Event, gone_event, update_event, value_event
+from .hub import Hub, Seat, Watcher, tell
+from .shared_reads import SharedReads
+
+logger = logging.getLogger(__name__)
+
+PAGE = 200
+SETTLE_ATTEMPTS = 20
+# While the layer is away, positions are compared this often whatever the setting says.
+CHECK_WHILE_AWAY_S = 1.0
+RETRY_S = 0.5
+
+_After = tuple[int, str, int]  # feed, epoch, offset
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A feed to watch; `since` is where the watcher stands, None for one that comes without a position."""
+
+    feed_id: int
+    slug: str
+    since: Position | None = None
+
+
+class Watch:
+    """What one watcher watches. `leave` ends it; no event is delivered afterwards. Idempotent."""
+
+    def __init__(self, delivery: Delivery, seats: list[Seat]) -> None:
+        self._delivery = delivery
+        self._seats = seats
+
+    def leave(self) -> None:
+        """Give all seats back."""
+        while self._seats:
+            self._delivery.give_back(self._seats.pop())
+
+
+class Delivery:
+    """Everything that watches feeds on one loop. Close it before its `Feeds`."""
+
+    def __init__(self, feeds: Feeds) -> None:
+        self._feeds = feeds
+        self._loop = asyncio.get_running_loop()
+        self._hub = Hub(self._catch_up)
+        self._behind: set[int] = set()
+        self._someone_behind = asyncio.Event()
+        self._snapshots = SharedReads(self._load_snapshots, batch_limit=500)
+        self._entries = SharedReads(self._load_entries, batch_limit=20)
+        feeds.broker.listen(self._hub.hear)
+        feeds.supervisor.spawn("catch-up", self._keep_catching_up)
+        feeds.supervisor.spawn("position check", self._keep_checking)
+
+    @classmethod
+    def current(cls) -> Delivery:
+        """The running loop's own, made at the first call."""
+        loop = asyncio.get_running_loop()
+        delivery = _by_loop.get(loop)
+        if delivery is None:
+            delivery = _by_loop[loop] = cls(Feeds.current())
+        return delivery
+
+    async def watch(self, wants: Sequence[Want], watcher: Watcher) -> Watch:
+        """Deliver each feed's start to the watcher, and from then on every change.
+
+        The start: without a position the value now ("snapshot"); with one, everything missed, in order; when
+        the position is gone or of another epoch, the value now ("reset"). A status follows, always. Feeds are
+        started side by side; within a feed the order is strict. Returns once all have started.
+
+        Raises Unavailable when the journal cannot be read; then nothing is watched.
+        """
+        watch = Watch(self, [])
+        try:
+            async with asyncio.TaskGroup() as group:
+                for want in wants:
+                    seat, first = self._hub.join(want.feed_id, want.slug, watcher)
+                    watch._seats.append(seat)
+                    group.create_task(self._start(seat, want, first))
+        except BaseExceptionGroup as errors:
+            watch.leave()
+            raise errors.exceptions[0] from None
+        except BaseException:
+            watch.leave()
+            raise
+        return watch
+
+    def give_back(self, seat: Seat) -> None:
+        """Take one seat out of the hub."""
+        if self._hub.leave(seat):
+            self._feeds.broker.leave(seat.feed_id)
+
+    async def _start(self, seat: Seat, want: Want, first: bool) -> None:
+        if first:
+            await self._feeds.broker.join(want.feed_id)
+        standing = want.since
+        for _ in range(SETTLE_ATTEMPTS):
+            snapshot = await self._snapshots.read(want.feed_id)
+            if snapshot is None:
+                seat.watcher.deliver(gone_event(want.feed_id, want.slug))
+                self.give_back(seat)
+                return
+            standing = await self._tell_start(seat, snapshot, standing)
+            if self._hub.settle(seat, snapshot):
+                return
+        raise Unavailable("This feed changes faster than it can be read. Try again in a moment.")
+
+    async def _tell_start(self, seat: Seat, snapshot: Snapshot, standing: Position | None) -> Position:
+        """Bring a seat from where it stands up to the snapshot at least; where it stands then."""
+        if standing is None:
+            tell(seat, [value_event("snapshot", snapshot)])
+        elif standing.epoch != snapshot.epoch or standing.offset > max(snapshot.offset, seat.offset):
+            tell(seat, [value_event("reset", snapshot)])
+        else:
+            seat.offset = standing.offset
+            while seat.offset < snapshot.offset:
+                page = await self._entries.read((seat.feed_id, snapshot.epoch, seat.offset))
+                if not page or page[0].offset != seat.offset + 1:
+                    tell(seat, [value_event("reset", snapshot)])  # trimmed: the position is gone
+                    break
+                tell(seat, [update_event(snapshot.slug, publication) for publication in page])
+                await seat.watcher.drain()
+        return Position(snapshot.epoch, seat.offset)
+
+    async def _load_snapshots(self, feed_ids: Sequence[int]) -> dict[int, Snapshot]:
+        return await self._feeds.database.read(journal.snapshots, feed_ids)
+
+    async def _load_entries(self, keys: Sequence[_After]) -> dict[_After, list[Publication]]:
+        def load() -> dict[_After, list[Publication]]:
+            return {key: journal.entries_after(*key, PAGE) for key in keys}
+
+        return await self._feeds.database.read(load)
+
+    def _catch_up(self, feed_id: int) -> None:
+        self._behind.add(feed_id)
+        self._someone_behind.set()
+
+    async def _keep_catching_up(self) -> None:
+        """Read what the hub lacks, for all feeds that lack something at once, until it lacks nothing."""
+        while True:
+            await self._someone_behind.wait()
+            self._someone_behind.clear()
+            feed_ids, self._behind = self._behind, set()
+            try:
+                await self._fill(feed_ids)
+            except Unavailable:
+                self._behind |= feed_ids
+                self._someone_behind.set()
+                await asyncio.sleep(RETRY_S)
+
+    async def _fill(self, feed_ids: set[int]) -> None:
+        tops = {feed_id: self._hub.position(feed_id) for feed_id in feed_ids}
+
+        def load() -> tuple[dict[int, Snapshot], dict[int, list[Publication]]]:
+            snapshots = journal.snapshots(feed_ids)
+            entries = {
+                feed_id: journal.entries_after(feed_id, top[0], top[1], PAGE)
+                for feed_id, top in tops.items()
+                if top is not None and feed_id in snapshots and snapshots[feed_id].epoch == top[0]
+            }
+            return snapshots, entries
+
+        snapshots, entries = await self._feeds.database.read(load)
+        for feed_id, top in tops.items():
+            if top is not None and not self._hub.fill(
+                feed_id, snapshots.get(feed_id), entries.get(feed_id, [])
+            ):
+                self._catch_up(feed_id)
+
+    async def _keep_checking(self) -> None:
+        """Compare every stream's position with the journal's: finds a lost last announcement."""
+        while True:
+            pause = conf().position_check
+            await asyncio.sleep(pause if self._feeds.broker.connected else min(pause, CHECK_WHILE_AWAY_S))
+            feed_ids = self._hub.watched()
+            if not feed_ids:
+                continue
+            try:
+                marks = await self._feeds.database.read(journal.marks, feed_ids)
+            except Unavailable:
+                continue
+            self._hub.check(feed_ids, marks)
+
+    async def aclose(self) -> None:
+        """End the shared reads. The tasks end with the supervisor of `Feeds`."""
+        await self._snapshots.aclose()
+        await self._entries.aclose()
+        _by_loop.pop(self._loop, None)
+
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Delivery] = WeakKeyDictionary()
+
+__all__ = ["Delivery", "Event", "Want", "Watch", "Watcher"]

@@ -1,0 +1,105 @@
+"""The house as it is drawn: who may import whom, how long a file may be, and which settings the README has."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from realtime.conf import rows
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST = 300
+
+# What each room of `realtime/` may import of the others. `errors` and `conf` are everybody's.
+ARROWS: dict[str, set[str]] = {
+    "errors": set(),
+    "conf": set(),
+    "feeds": set(),
+    "sources": {"feeds"},
+    "delivery": {"feeds"},
+    "engine": {"feeds", "sources"},
+    "web": {"feeds", "sources", "delivery"},
+    # These only put the rooms together.
+    "models": {"feeds", "sources"},
+    "admin": {"feeds", "sources"},
+    "apps": {"feeds", "sources", "delivery", "web"},
+    "management": {"feeds", "sources", "delivery", "engine", "web"},
+}
+
+# Packages with one door each: everything else goes through these files.
+DOORS: dict[str, set[str]] = {
+    "httpx": {"sources/fetch.py", "sources/fetch_errors.py", "sources/guard.py"},
+    "httpx_aiohttp": {"sources/fetch.py"},
+    "aiohttp": {"sources/fetch.py", "sources/fetch_errors.py", "sources/guard.py"},
+    "daphne": {"delivery/daphne.py", "delivery/serve.py"},
+    "autobahn": {"delivery/daphne.py"},
+    "twisted": {"delivery/daphne.py", "delivery/serve.py"},
+}
+
+PURE = {"delivery/hub.py": ("django", "channels", "asyncio", "threading", "socket")}
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted((ROOT / "realtime").rglob("*.py")) if "migrations" not in path.parts]
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Every module that the file names in an import, in functions and for types too, as an absolute name."""
+    package = path.relative_to(ROOT).parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            start = ".".join((*base, *(node.module or "").split("."))).strip(".")
+            yield from (f"{start}.{alias.name}" for alias in node.names)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "realtime").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_between_rooms_point_one_way(path: Path) -> None:
+    room = room_of(path)
+    if room == "__init__":
+        return
+    assert room in ARROWS, f"{room} is a new room: draw its arrows in this test and in docs/architecture.md"
+    for name in imported(path):
+        first, *rest = name.split(".")
+        if first == "project":
+            assert room == "management", f"{path.name} imports {name}, which is about the whole"
+        if first == "realtime" and rest:
+            allowed = (
+                ARROWS[room] | {room} | ({"errors", "conf"} if room not in ("errors", "conf") else set())
+            )
+            assert rest[0] in allowed, f"{room} imports {name}; it may import {', '.join(sorted(allowed))}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_packages_with_one_door_are_imported_there_alone(path: Path) -> None:
+    where = path.relative_to(ROOT / "realtime").as_posix()
+    for name in imported(path):
+        package = name.split(".")[0]
+        assert where in DOORS.get(package, {where}), f"{package} is imported only in {DOORS[package]}"
+        assert package not in PURE.get(where, ()), f"{where} is a pure state machine"
+
+
+def test_no_file_is_two_rooms_in_one() -> None:
+    kinds = (".py", ".js", ".css", ".html")
+    folders = ("realtime", "project", "deploy", "static", "tests", "benchmarks")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
+    lengths = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in files}
+    assert not {name: lines for name, lines in lengths.items() if lines > LONGEST}
+
+
+def test_the_readme_has_every_setting_with_its_default_and_help() -> None:
+    head = ["| setting | default | what it is |", "| --- | --- | --- |"]
+    settings = [
+        f"| `{name}` | {f'`{default}`' if default else ''} | {text} |" for name, default, text in rows()
+    ]
+    table = "\n".join([*head, *settings])
+    assert f"\n{table}\n\n" in (ROOT / "README.md").read_text(), f"README.md's table must be:\n{table}"

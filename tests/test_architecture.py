@@ -1,4 +1,4 @@
-"""The house as it is drawn: who may import whom, how long a file may be, and which settings the README has."""
+"""The house as it is drawn: who may import whom, how long a file may be, what the README tells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from realtime.conf import rows
 ROOT = Path(__file__).resolve().parent.parent
 LONGEST = 300
 
-# What each room of `realtime/` may import of the others. `errors` and `conf` are everybody's.
+COMMON = {"errors", "conf"}
+
+# What each room of `realtime/` may import of the others, besides what is common to all.
 ARROWS: dict[str, set[str]] = {
     "errors": set(),
     "conf": set(),
@@ -73,9 +75,8 @@ def test_arrows_between_rooms_point_one_way(path: Path) -> None:
         if first == "project":
             assert room == "management", f"{path.name} imports {name}, which is about the whole"
         if first == "realtime" and rest:
-            allowed = (
-                ARROWS[room] | {room} | ({"errors", "conf"} if room not in ("errors", "conf") else set())
-            )
+            common = set() if room in COMMON else COMMON
+            allowed = ARROWS[room] | {room} | common
             assert rest[0] in allowed, f"{room} imports {name}; it may import {', '.join(sorted(allowed))}"
 
 
@@ -98,8 +99,6 @@ def test_no_file_is_two_rooms_in_one() -> None:
 
 def test_the_readme_has_every_setting_with_its_default_and_help() -> None:
     head = ["| setting | default | what it is |", "| --- | --- | --- |"]
-    settings = [
-        f"| `{name}` | {f'`{default}`' if default else ''} | {text} |" for name, default, text in rows()
-    ]
+    settings = [f"| `{name}` | {default and f'`{default}`'} | {text} |" for name, default, text in rows()]
     table = "\n".join([*head, *settings])
     assert f"\n{table}\n\n" in (ROOT / "README.md").read_text(), f"README.md's table must be:\n{table}"

@@ -11,6 +11,7 @@ import pytest
 
 from tests.programs import find_program
 from tests.services import Postgres, Redis
+from tests.upstream import Upstream
 from tests.serving import Server, Template, environment
 
 MakeServer = Callable[..., Server]
@@ -109,6 +110,13 @@ def serve(serving_template: Template, tmp_path: Path) -> Iterator[MakeServer]:
         except AssertionError as failure:
             failures.append(str(failure))
     assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A local HTTP server that answers as the test tells it: well, badly, slowly, not at all."""
+    with Upstream() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

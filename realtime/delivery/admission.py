@@ -1,0 +1,139 @@
+"""Who may watch what: the checks that the plain WebSocket and SSE make before anything is sent, and again.
+
+A page of a foreign origin gets in only with a token of its own or when its origin is in
+HEADWATER_ALLOWED_ORIGINS: the session cookie that a browser attaches by itself never helps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from django.conf import settings
+from django.http.request import split_domain_port, validate_host
+
+from realtime.conf import conf
+from realtime.errors import BadInput, NotAllowed, NotFound, TooManyFeeds
+from realtime.feeds.access import Principal, principal_of_scope
+from realtime.feeds.catalog import find_feeds, find_readable
+from realtime.feeds.database import Database
+from realtime.feeds.position import Position, parse_position
+
+from .watching import Want
+
+Scope = Mapping[str, Any]
+Asked = tuple[str, Position | None]
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of that (lower-case) name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value).decode("latin1")
+    return None
+
+
+def query(scope: Scope) -> list[tuple[str, str]]:
+    """The query string's pairs. Raises BadInput when there are far too many or it is not UTF-8."""
+    text = bytes(scope.get("query_string", b"")).decode("latin1")
+    try:
+        return parse_qsl(
+            text, keep_blank_values=True, errors="strict", max_num_fields=conf().feeds_per_socket + 100
+        )
+    except ValueError:
+        raise BadInput("The query string has too many parts or is not UTF-8.", field="query") from None
+
+
+def asked_for_one(scope: Scope, slug: str) -> list[Asked]:
+    """One feed, from `?since=` on if it is given. Raises BadInput naming `since`."""
+    since = [value for name, value in query(scope) if name == "since"]
+    if len(since) > 1:
+        raise BadInput("since: give one position.", field="since")
+    return [(slug, parse_position(since[0]) if since else None)]
+
+
+def asked_for_many(scope: Scope) -> list[Asked]:
+    """The feeds of `?feed=a&feed=b@<epoch>:<offset>`. Raises BadInput naming `feed`, and TooManyFeeds."""
+    asked: dict[str, Position | None] = {}
+    for name, value in query(scope):
+        if name == "since":
+            raise BadInput("since: with several feeds, give feed=<slug>@<epoch>:<offset>.", field="since")
+        if name != "feed":
+            continue
+        slug, at, position = value.partition("@")
+        if slug in asked:
+            raise BadInput(f"feed: {slug[:100]} is named twice.", field="feed")
+        asked[slug] = parse_position(position, field="feed") if at else None
+    if not asked:
+        raise BadInput("feed: name at least one, as ?feed=<slug>&feed=<slug>.", field="feed")
+    if len(asked) > conf().feeds_per_socket:
+        raise TooManyFeeds(
+            f"feed: {len(asked)} feeds; one socket may watch {conf().feeds_per_socket}.", field="feed"
+        )
+    return list(asked.items())
+
+
+async def admit(scope: Scope, asked: Sequence[Asked], database: Database) -> tuple[Principal, list[Want]]:
+    """Who this is and what is to be watched, in the order asked for.
+
+    Raises NotSignedIn (a bad token), NotAllowed (a foreign origin), NotFound (no such feed, or none that
+    this principal may know of), BadInput (a host that this site does not answer to) and Unavailable.
+    """
+    check_host(scope)
+    principal = await principal_of_scope(scope, database)
+    if principal.kind != "token":
+        check_origin(scope)
+    return principal, await database.read(_find, asked, principal)
+
+
+def check_host(scope: Scope) -> None:
+    """Raises BadInput for a Host that ALLOWED_HOSTS does not have, as Django does for pages.
+
+    Without this, a page whose name was rebound to this address would count as our own.
+    """
+    host = header(scope, b"host")
+    if host is not None and not validate_host(split_domain_port(host)[0], settings.ALLOWED_HOSTS):
+        raise BadInput(
+            "Host: this site does not answer to that name (HEADWATER_ALLOWED_HOSTS).", field="host"
+        )
+
+
+def check_origin(scope: Scope) -> None:
+    """Raises NotAllowed for a page of a foreign origin. Programs send no Origin and pass."""
+    origin = header(scope, b"origin")
+    if origin is None or origin in conf().allowed_origins:
+        return
+    host = header(scope, b"host")
+    if host is None or origin.lower() not in (f"http://{host.lower()}", f"https://{host.lower()}"):
+        raise NotAllowed(
+            "Origin: pages of other sites need a token, or their origin in HEADWATER_ALLOWED_ORIGINS.",
+            field="origin",
+        )
+
+
+def allowed_origin(scope: Scope) -> str | None:
+    """The foreign origin that may read our answers, if this request comes from one."""
+    origin = header(scope, b"origin")
+    return origin if origin in conf().allowed_origins else None
+
+
+def _find(asked: Iterable[Asked], principal: Principal) -> list[Want]:
+    asked = list(asked)
+    feeds = find_feeds([slug for slug, _ in asked])
+    wants = []
+    for slug, since in asked:
+        feed = feeds.get(slug)
+        if feed is None or not principal.may_read(public=feed.public):
+            raise _unreadable(slug, principal)
+        wants.append(Want(feed.id, slug, since))
+    return wants
+
+
+def _unreadable(slug: str, principal: Principal) -> NotFound:
+    try:
+        find_readable(slug, principal)
+    except NotFound as error:
+        return NotFound(f"feed {slug[:100]!r}: {error.message}", field="feed")
+    # Made public between the two look-ups.
+    return NotFound(f"feed {slug[:100]!r}: ask again.", field="feed")

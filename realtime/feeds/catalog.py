@@ -227,11 +227,7 @@ def _check_retention(count: Any, age_s: Any, problems: dict[str, str]) -> None:
 
 
 def _locked(slug: str) -> Feed:
-    feed = (
-        Feed.objects.select_for_update().filter(slug=slug).first()
-        if SLUG_FORM.regex.fullmatch(slug)
-        else None
-    )
+    feed = Feed.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
     if feed is None:
         raise NotFound("There is no feed of that name.", field="slug")
     return feed

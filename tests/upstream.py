@@ -30,6 +30,7 @@ from .upstream_replies import (
     endless,
     half,
     hangs_up,
+    head,
     later,
     never,
     redirects,
@@ -94,6 +95,7 @@ class Upstream:
 
     requests    how many requests have come, by path
     heard       the last ones of each path
+    connections how many connections have been accepted
     """
 
     def __init__(self, *, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
@@ -101,10 +103,11 @@ class Upstream:
         self.port = port
         self.requests: Counter[str] = Counter()
         self.heard: defaultdict[str, deque[Heard]] = defaultdict(lambda: deque(maxlen=KEPT_PER_PATH))
+        self.connections = 0
         self._tls = tls
         self._replies: dict[str, Reply] = {}
         self._arrived = threading.Condition()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
@@ -153,26 +156,30 @@ class Upstream:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for connection in self._connections:
+        for connection in self._open:
             connection.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
+        if self._open:
+            await asyncio.wait(self._open)
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        self._open.add(task)
+        self.connections += 1
         # Cancelled only by `_serve`; the streams' own callback would report it as an error.
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._answer(reader, writer):
                 pass
-        self._connections.discard(task)
+        self._open.discard(task)
         writer.close()
         with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
             await writer.wait_closed()
 
     async def _answer(self, reader: StreamReader, writer: StreamWriter) -> bool:
         heard = await _read(reader)
+        if heard is None:
+            writer.write(head(400, {"Connection": "close"}))
+            return False
         heard = replace(heard, step=self.requests[heard.path])
         with self._arrived:
             self.requests[heard.path] += 1
@@ -198,8 +205,12 @@ def closed_port() -> int:
         return port
 
 
-async def _read(reader: StreamReader) -> Heard:
-    lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+async def _read(reader: StreamReader) -> Heard | None:
+    """The next request; None for what is not HTTP, such as a TLS handshake."""
+    first = await reader.readexactly(1)
+    if not first.isalpha():
+        return None
+    lines = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, target, _ = lines[0].split(" ", 2)
     headers = {}
     for line in lines[1:]:

@@ -110,9 +110,9 @@ def in_turn(*replies: Reply) -> Reply:
 
 async def drips(heard: Heard, writer: StreamWriter) -> bool:
     """A digit every 20 ms, for ever."""
-    writer.write(head(200, {"Content-Type": "application/json", "Content-Length": "1000000"}))
+    writer.write(head(200, {"Content-Type": "application/json", "Transfer-Encoding": "chunked"}))
     while not writer.is_closing():
-        writer.write(b"1")
+        writer.write(b"1\r\n1\r\n")
         await writer.drain()
         await asyncio.sleep(0.02)
     return False

@@ -130,7 +130,7 @@ class Fetcher:
                 return await self._follow(request, first, started)
         except TimeoutError:
             raise FetchTimeout(f"No complete answer within {request.timeout_s:g} s.") from None
-        except (httpx.HTTPError, httpx.StreamError, aiohttp.ClientError, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError) as error:
             raise explain(error) from error
 
     async def aclose(self) -> None:
@@ -200,7 +200,7 @@ class Fetcher:
         if _declared_length(answer) > self._limit_bytes:
             raise too_large
         body = bytearray()
-        async for chunk in answer.aiter_raw():
+        async for chunk in answer.aiter_bytes():  # raw bytes, as there is no encoding
             body += chunk
             if len(body) > self._limit_bytes:
                 raise too_large

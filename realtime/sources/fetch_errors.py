@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
+import httpx
 
-from realtime.errors import BadResponse, FetchError
+from realtime.errors import BadResponse, FetchError, FetchTimeout
 
 RETRY_AFTER_CAP_S = 86_400.0
 
@@ -45,14 +46,18 @@ def explain(error: Exception) -> FetchError:
                 f"{cause.host} port {cause.port} does not speak TLS as expected{_reason(cause)}."
             )
         case aiohttp.ClientConnectorError():
-            words = _CONNECT_WORDS.get(cause.os_error.errno or 0, "could not be connected to")
-            return FetchError(f"{cause.host} port {cause.port} {words}.")
+            return FetchError(f"{cause.host} port {cause.port} {_words(cause.os_error)}.")
+        case TimeoutError() | httpx.TimeoutException():
+            return FetchTimeout("The upstream took too long to answer.")
         case aiohttp.ClientPayloadError():
             return BadResponse("The answer broke off before its end.")
         case aiohttp.ClientResponseError():
             return BadResponse("The answer is not valid HTTP.")
         case aiohttp.ClientConnectionError() | OSError():
             return BadResponse("The connection was closed before the answer was complete.")
+        case httpx.RemoteProtocolError() | httpx.InvalidURL():
+            # httpx reads the Location of every redirect, whether it follows or not.
+            return BadResponse("Redirected to something that is not a URL.")
         case aiohttp.InvalidURL():
             return FetchError("The URL cannot be requested.", field="url")
         case _:
@@ -73,6 +78,12 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), RETRY_AFTER_CAP_S)
+
+
+def _words(error: OSError) -> str:
+    if error.errno is None and isinstance(error, ConnectionError):  # asyncio's own, in a TLS handshake
+        return "closed the connection before the TLS handshake was complete"
+    return _CONNECT_WORDS.get(error.errno or 0, "could not be connected to")
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -153,12 +153,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Make what is missing of the environment.")
     parser.add_argument("--venv", default=".venv", help="folder of the virtual environment")
     parser.add_argument("--dev", action="store_true", help="with what tests and checks need")
+    parser.add_argument("--packages-only", action="store_true", help="without collecting static files")
     options = parser.parse_args()
     venv = (ROOT / options.venv).resolve()
     python = make_venv(venv)
     sync(venv, python, ["dev"] if options.dev else ["node"])
     install_page_libraries(python, dev=options.dev)
-    collect_static(python)
+    if not options.packages_only:
+        collect_static(python)
 
 
 if __name__ == "__main__":

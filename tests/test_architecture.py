@@ -26,7 +26,8 @@ ARROWS: dict[str, set[str]] = {
     "web": {"feeds", "sources", "delivery"},
     # These only put the rooms together.
     "models": {"feeds", "sources"},
-    "admin": {"feeds", "sources"},
+    "admin": {"feeds", "sources", "admin_forms"},
+    "admin_forms": {"feeds", "sources"},
     "apps": {"feeds", "sources", "delivery", "web"},
     "management": {"feeds", "sources", "delivery", "engine", "web"},
 }

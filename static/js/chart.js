@@ -1,0 +1,109 @@
+// uPlot in this site's colours: the small line of a tile, and the large chart of a feed's page.
+
+import uPlot from "../uplot/uPlot.esm.js";
+import { number } from "./format.js";
+
+const drawn = new Set();
+let palette = null;
+
+// Canvases do not follow the style sheet by themselves.
+addEventListener("themechange", () => {
+  palette = null;
+  for (const chart of drawn) chart.redraw(false, true);
+});
+
+/** The theme's colours, as the browser resolves the custom properties. */
+function colours() {
+  if (palette) return palette;
+  const probe = document.body.appendChild(document.createElement("span"));
+  palette = {};
+  for (const name of ["accent", "ink-3", "line"]) {
+    probe.style.color = `var(--${name})`;
+    palette[name] = getComputedStyle(probe).color;
+  }
+  probe.remove();
+  return palette;
+}
+
+const faint = (rgb, alpha) => rgb.replace(/^rgb\((.*)\)$/, (_, parts) => `rgba(${parts}, ${alpha})`);
+
+function area(chart) {
+  const line = colours().accent;
+  if (!(chart.bbox?.height > 0)) return faint(line, 0.1); // asked before the first layout
+  const gradient = chart.ctx.createLinearGradient(0, chart.bbox.top, 0, chart.bbox.top + chart.bbox.height);
+  gradient.addColorStop(0, faint(line, 0.24));
+  gradient.addColorStop(1, faint(line, 0.02));
+  return gradient;
+}
+
+/** Room above and below, also for a line that is flat. */
+function range(chart, low, high) {
+  if (low === null) return [0, 1];
+  const pad = (high - low) * 0.12 || Math.abs(high) * 0.05 || 1;
+  return [low - pad, high + pad];
+}
+
+function fit(chart, place, height) {
+  const observer = new ResizeObserver(() => {
+    if (place.clientWidth) chart.setSize({ width: place.clientWidth, height: height() });
+  });
+  observer.observe(place);
+  drawn.add(chart);
+}
+
+function lineSeries(more = {}) {
+  return {
+    stroke: () => colours().accent,
+    fill: area,
+    width: 1.75,
+    points: { show: false },
+    ...more,
+  };
+}
+
+/** A tile's recent past: no axes, no words. `data` is [seconds, values]. */
+export function sparkline(place, data) {
+  const options = {
+    width: place.clientWidth,
+    height: place.clientHeight,
+    padding: [3, 0, 3, 0],
+    cursor: { show: false },
+    legend: { show: false },
+    axes: [{ show: false }, { show: false }],
+    scales: { y: { range } },
+    series: [{}, lineSeries()],
+  };
+  const chart = new uPlot(options, data, (made, init) => {
+    place.replaceChildren(made.root);
+    init();
+  });
+  fit(chart, place, () => place.clientHeight);
+  return chart;
+}
+
+/** The large chart, with axes, the value under the cursor, and dragging to zoom. */
+export function lineChart(place, data, label) {
+  const axis = {
+    stroke: () => colours()["ink-3"],
+    grid: { stroke: () => colours().line, width: 1 },
+    ticks: { show: false },
+    font: `12px ${getComputedStyle(place).fontFamily}`,
+  };
+  const height = () => (place.clientWidth < 480 ? 220 : 300);
+  const shown = (chart, value) => (value === null || value === undefined ? "–" : number(value));
+  const options = {
+    width: place.clientWidth,
+    height: height(),
+    padding: [12, 8, 0, 0],
+    cursor: { drag: { x: false, y: false } },
+    axes: [
+      { ...axis, space: 70 },
+      { ...axis, size: 64, values: (chart, ticks) => ticks.map((tick) => number(tick)) },
+    ],
+    scales: { y: { range } },
+    series: [{ label: "time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" }, lineSeries({ label, value: shown })],
+  };
+  const chart = new uPlot(options, data, place);
+  fit(chart, place, height);
+  return chart;
+}

@@ -1,0 +1,27 @@
+"""`manage.py add_feed <slug>`: a push feed, which other programs publish to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from realtime.errors import HeadwaterError
+from realtime.feeds.catalog import create_feed
+
+
+class Command(BaseCommand):
+    help = "Add a push feed, which other programs publish to over the HTTP API."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("slug", help="the feed's name in addresses: a-z, 0-9, - and _")
+        parser.add_argument("--title", default="", help="its name for people; the slug if left out")
+        parser.add_argument("--public", action="store_true", help="readable by everybody, without an account")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            feed = create_feed(options["slug"], title=options["title"], public=options["public"])
+        except HeadwaterError as error:
+            raise CommandError(error.message) from error
+        who = "everybody" if feed.public else "signed-in users and tokens"
+        self.stdout.write(f"Added the push feed {feed.slug}, readable by {who}.")

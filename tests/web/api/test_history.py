@@ -1,0 +1,115 @@
+"""History over HTTP: which publications come, in which order, and what a lost position is told."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from realtime.feeds.models import Feed, JournalEntry
+from realtime.feeds.runtime import Feeds
+
+from .conftest import Api
+
+FIRST = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+
+
+def fill(count: int, *, slug: str = "lab", trimmed: int = 0, data: str = "") -> str:
+    """A feed with `count` publications a minute apart, the first `trimmed` of them gone; its epoch."""
+    feed = Feed.objects.create(slug=slug, title=slug, offset=count, public=True)
+    JournalEntry.objects.bulk_create(
+        [
+            JournalEntry(
+                feed=feed,
+                offset=offset,
+                published_at=FIRST + timedelta(minutes=offset - 1),
+                data=data or str(offset),
+            )
+            for offset in range(trimmed + 1, count + 1)
+        ],
+        batch_size=5000,
+    )
+    return feed.epoch
+
+
+def offsets(answer: object) -> list[int]:
+    return [publication["offset"] for publication in answer.json["publications"]]  # type: ignore[attr-defined]
+
+
+async def test_the_newest_come_oldest_first(api: Api, feeds: Feeds) -> None:
+    epoch = await feeds.database.write(fill, 5)
+    answer = await api.get("/api/feeds/lab/history?limit=2")
+    assert answer.json == {
+        "slug": "lab",
+        "epoch": epoch,
+        "offset": 5,
+        "reset": False,
+        "publications": [
+            {"offset": 4, "published_at": "2026-01-31T12:03:00.000Z", "data": 4},
+            {"offset": 5, "published_at": "2026-01-31T12:04:00.000Z", "data": 5},
+        ],
+    }
+
+
+async def test_since_gives_what_came_next(api: Api, feeds: Feeds) -> None:
+    epoch = await feeds.database.write(fill, 5)
+    assert offsets(await api.get(f"/api/feeds/lab/history?since={epoch}:1&limit=2")) == [2, 3]
+    assert offsets(await api.get(f"/api/feeds/lab/history?since={epoch}:0")) == [1, 2, 3, 4, 5]
+    end = await api.get(f"/api/feeds/lab/history?since={epoch}:5")
+    assert (offsets(end), end.json["reset"]) == ([], False)
+
+
+@pytest.mark.parametrize("since", ["{epoch}:1", "{epoch}:9", "otherXYZ:4", "{epoch}:9223372036854775807"])
+async def test_a_position_that_is_gone_is_answered_by_a_reset(api: Api, feeds: Feeds, since: str) -> None:
+    epoch = await feeds.database.write(lambda: fill(5, trimmed=2))
+    answer = await api.get(f"/api/feeds/lab/history?since={since.format(epoch=epoch)}")
+    assert answer.status == 200
+    assert (answer.json["reset"], offsets(answer)) == (True, [3, 4, 5])
+
+
+async def test_a_time_range_has_its_start_and_not_its_end(api: Api, feeds: Feeds) -> None:
+    await feeds.database.write(fill, 5)
+    path = "/api/feeds/lab/history?start=2026-01-31T13:01:00%2B01:00&end=2026-01-31T12:03:00Z"
+    assert offsets(await api.get(path)) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=many", "limit"),
+        ("since=5", "since"),
+        ("since=abc:-1", "since"),
+        ("since=abc:99999999999999999999", "since"),
+        ("start=yesterday", "start"),
+        ("start=2026-01-31T12:00:00", "start"),
+        ("end=2026-01-31T12:00:00+01:00", "end"),  # an unescaped + is a space
+        ("end=0001-01-01T00:00:00%2B14:00", "end"),
+        ("start=%00", "start"),
+    ],
+)
+async def test_a_wrong_parameter_is_named(api: Api, feeds: Feeds, query: str, field: str) -> None:
+    await feeds.database.write(fill, 1)
+    refused = await api.get(f"/api/feeds/lab/history?{query}")
+    assert refused.status == 400
+    assert refused.error["field"] == field
+
+
+async def test_large_values_come_in_several_answers(api: Api, feeds: Feeds) -> None:
+    epoch = await feeds.database.write(lambda: fill(10, data=f'"{"x" * 990_000}"'))
+    newest = await api.get("/api/feeds/lab/history")
+    assert offsets(newest) == list(range(3, 11))
+    first = await api.get(f"/api/feeds/lab/history?since={epoch}:0")
+    assert offsets(first) == list(range(1, 9))
+    rest = await api.get(f"/api/feeds/lab/history?since={epoch}:8")
+    assert (offsets(rest), rest.json["offset"]) == ([9, 10], 10)
+
+
+async def test_a_hundred_thousand_rows_cost_no_more_than_a_page(api: Api, feeds: Feeds) -> None:
+    epoch = await feeds.database.write(fill, 100_000)
+    began = time.monotonic()
+    assert offsets(await api.get("/api/feeds/lab/history?limit=1000"))[0] == 99_001
+    assert offsets(await api.get(f"/api/feeds/lab/history?since={epoch}:50000&limit=1")) == [50_001]
+    assert time.monotonic() - began < 2

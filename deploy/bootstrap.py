@@ -122,10 +122,14 @@ def install_page_libraries(python: Path, *, dev: bool) -> None:
         subprocess.run([python, "-c", asks], capture_output=True, text=True, check=True).stdout.strip()
     )
     npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    path = {"PATH": f"{node / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    # Node.js trusts a list of its own unless told to trust what the machine does, as pip and uv do.
+    settings = {
+        "PATH": f"{node / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "NODE_OPTIONS": f"{os.environ.get('NODE_OPTIONS', '')} --use-system-ca".strip(),
+    }
     omit = [] if dev else ["--omit=dev"]
-    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    run(node / "bin" / "node", npm, "ci", *omit, *quiet, env=path)
+    quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts", "--loglevel=error"]
+    run(node / "bin" / "node", npm, "ci", *omit, *quiet, env=settings)
     stamp.set(wanted)
 
 

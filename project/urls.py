@@ -4,9 +4,12 @@ from django.contrib import admin
 from django.urls import include, path
 
 from realtime.web.api.app import api
+from realtime.web.health import healthz, readyz
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", api.urls),
+    path("healthz", healthz),
+    path("readyz", readyz),
     path("", include("realtime.web.urls")),
 ]

@@ -7,11 +7,12 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from realtime.conf import conf
+from realtime.errors import HeadwaterError
 from realtime.sources.demo import create_demo, follow_port
 from realtime.sources.models import Source
 
@@ -30,10 +31,13 @@ class Command(BaseCommand):
         users = get_user_model().objects
         first = not users.exists()
         if options["demo"]:
-            if first and not Source.objects.exists():
-                create_demo(conf().port)
-            else:
-                follow_port(conf().port)
+            try:
+                if first and not Source.objects.exists():
+                    create_demo(conf().port)
+                else:
+                    follow_port(conf().port)
+            except HeadwaterError as error:
+                raise CommandError(f"The demo cannot be set up: {error.message}") from error
         if first:
             password = secrets.token_urlsafe(12)
             users.create_superuser("admin", password=password)

@@ -79,16 +79,16 @@ async def trim_all(database: Database, now: datetime) -> int:
     return total
 
 
-async def keep_trimmed(database: Database, *, every_s: float = TRIM_EVERY_S) -> None:
-    """`trim_all` every `every_s`, for ever. A database that is away is tried again."""
+async def keep_trimmed(database: Database) -> None:
+    """`trim_all` now and then every minute, for ever. A database that is away is tried again."""
     while True:
-        await asyncio.sleep(every_s)
         try:
             deleted = await trim_all(database, timezone.now())
         except Unavailable:
             logger.warning("trimming_failed")
         else:
             logger.debug("journal_trimmed entries=%d", deleted)
+        await asyncio.sleep(TRIM_EVERY_S)
 
 
 def _count(own: int | None) -> int:

@@ -211,7 +211,7 @@ class Poller:
         )
 
     async def _save(self, claim: Claim, writes: list[Write]) -> bool:
-        """Commit the writes; whether that succeeded while the claim lasted. A feed that is gone needs none."""
+        """Commit the writes; whether that succeeded within the claim. A feed that is gone needs nothing."""
         while True:
             results = await asyncio.gather(*map(self._feeds.store.write, writes), return_exceptions=True)
             for result in results:

@@ -35,7 +35,7 @@ async def polling(
     feeds: Feeds, *, transport: httpx.AsyncBaseTransport | None = None, name: str = "one", **limits: int
 ) -> AsyncIterator[Poller]:
     """A running poller; on leaving it is cancelled, as at shutdown, and must end without another error."""
-    fetcher = Fetcher(LOOPBACK, limit_bytes=1_000_000, transport=transport)
+    fetcher = Fetcher(LOOPBACK, limit_bytes=2_000_000, transport=transport)
     poller = Poller(feeds, fetcher, name=name, **limits)
     task = asyncio.create_task(poller.run())
     try:

@@ -1,0 +1,83 @@
+"""What tests of a running server need: feeds and tokens in its database, publishing, and two clients."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+from websockets.sync.client import ClientConnection, connect
+
+from tests.serving import Server
+
+FURNISH = """
+from realtime.feeds.access import create_token
+from realtime.feeds.catalog import create_feed
+for slug in {slugs!r}:
+    create_feed(slug, public=True)
+print("token:", create_token("test", ["read", "publish", "manage"])[1])
+"""
+
+
+def furnish(server: Server, *slugs: str) -> str:
+    """Add these public push feeds; a token that may do everything."""
+    said = server.manage("shell", "-c", FURNISH.format(slugs=slugs))
+    return said.rpartition("token: ")[2].strip()
+
+
+def publish(server: Server, token: str, slug: str, value: Any) -> dict[str, Any]:
+    """Publish over the API; the position. Raises OSError when the server does not answer with success."""
+    request = urllib.request.Request(
+        f"{server.url}/api/feeds/{slug}/publish",
+        json.dumps({"data": value}).encode(),
+        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        position: dict[str, Any] = json.load(answer)
+    return position
+
+
+def watch(server: Server, path: str, **options: Any) -> ClientConnection:
+    """A WebSocket by a library that nobody here wrote; a context manager."""
+    return connect(server.ws_url + path, open_timeout=10, close_timeout=5, **options)
+
+
+def read(socket: ClientConnection) -> dict[str, Any]:
+    """The next message, within 10 s."""
+    content: dict[str, Any] = json.loads(socket.recv(timeout=10))
+    return content
+
+
+def read_values(socket: ClientConnection, count: int) -> list[Any]:
+    """The data of the next `count` messages that have any."""
+    values: list[Any] = []
+    while len(values) < count:
+        message = read(socket)
+        if "data" in message:
+            values.append(message["data"])
+    return values
+
+
+@contextmanager
+def stream(server: Server, path: str, **headers: str) -> Iterator[Iterator[str]]:
+    """The lines of an SSE stream that was answered 200."""
+    with (
+        httpx.Client(trust_env=False, timeout=10) as client,
+        client.stream("GET", server.url + path, headers=headers) as answer,
+    ):
+        assert answer.status_code == 200
+        yield answer.iter_lines()
+
+
+def next_event(lines: Iterator[str]) -> tuple[str | None, dict[str, Any]]:
+    """The next event's id and object; comments and `retry` are skipped."""
+    identity = None
+    for line in lines:
+        if line.startswith("id: "):
+            identity = line[4:]
+        elif line.startswith("data: "):
+            return identity, json.loads(line[6:])
+    raise EOFError("the stream ended")

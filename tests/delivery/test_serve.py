@@ -1,0 +1,135 @@
+"""`manage.py serve` as a process: its start, its end, and what it refuses before Django sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from tests.conftest import MakeServer
+from tests.delivery.served import furnish, next_event, publish, read_values, stream, watch
+from tests.serving import ROOT, Server
+
+
+def _talk(server: Server, *parts: bytes) -> bytes:
+    """Send these bytes and read until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        for part in parts:
+            try:
+                connection.sendall(part)
+            except (BrokenPipeError, ConnectionResetError):
+                break
+        answer = b""
+        while True:
+            try:
+                received = connection.recv(65536)
+            except ConnectionResetError:
+                return answer
+            if not received:
+                return answer
+            answer += received
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order_and_tells_its_clients_to_come_back(serve: MakeServer, how: signal.Signals) -> None:
+    server = serve()
+    token = furnish(server, "count")
+    publish(server, token, "count", 1)
+    with watch(server, "/ws/feeds/count/") as client, stream(server, "/feeds/count/events") as lines:
+        assert read_values(client, 1) == [1]
+        next_event(lines)
+        assert server._end(how) == 0
+        with pytest.raises(ConnectionClosed) as closed:
+            read_values(client, 1)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1012, "restart")
+    assert "destroyed" not in server.output
+    assert "never awaited" not in server.output
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(serve: MakeServer) -> None:
+    first = serve("--no-engine")
+    second = serve("--no-engine", like=first, start=False)
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve", "--no-engine"],
+        cwd=ROOT,
+        env=second.env | {"PORT": str(first.port)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert f"Cannot listen on 127.0.0.1:{first.port}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_database_that_was_not_migrated_is_told_in_one_line(serve: MakeServer) -> None:
+    server = serve("--no-engine", start=False)
+    (server.data_dir / "headwater.sqlite3").unlink()
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve"],
+        cwd=ROOT,
+        env=server.env | {"DATABASE_URL": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "manage.py migrate" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_body_over_the_limit_is_refused_while_it_comes(serve: MakeServer) -> None:
+    server = serve("--no-engine", HEADWATER_BODY_LIMIT_BYTES="100000")
+    head = b"POST /api/feeds/x/publish HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    declared = _talk(server, head + b"Content-Length: 100001\r\n\r\n")
+    chunk = b"2000\r\n" + b"x" * 0x2000 + b"\r\n"
+    endless = _talk(server, head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 200)
+    for answer in (declared, endless):
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        content = json.loads(answer.partition(b"\r\n\r\n")[2])
+        assert content["error"]["code"] == "too_large"
+    small = _talk(server, head + b"Connection: close\r\nContent-Length: 5\r\n\r\nhello")
+    assert not small.startswith(b"HTTP/1.1 413 ")
+    assert small.startswith(b"HTTP/1.1 4")
+
+
+def test_a_client_cannot_move_the_site_by_a_header(serve: MakeServer) -> None:
+    server = serve("--no-engine")
+    moved = httpx.get(server.url + "/admin/", headers={"Daphne-Root-Path": "/evil"}, trust_env=False)
+    assert moved.headers["server"] == "headwater"
+    assert moved.headers["location"].startswith("/admin/")
+
+
+def test_tail_prints_each_message_as_a_line_and_ends_quietly(serve: MakeServer) -> None:
+    server = serve("--no-engine")
+    token = furnish(server, "count")
+    since = publish(server, token, "count", 1)
+    publish(server, token, "count", 2)
+    tail = subprocess.Popen(
+        [sys.executable, "manage.py", "tail", "count", "--since", f"{since['epoch']}:{since['offset']}"],
+        cwd=ROOT,
+        env=server.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        assert tail.stdout is not None
+        assert json.loads(tail.stdout.readline())["data"] == 2
+        assert json.loads(tail.stdout.readline())["type"] == "status"
+        publish(server, token, "count", 3)
+        assert json.loads(tail.stdout.readline())["data"] == 3
+        os.kill(tail.pid, signal.SIGINT)
+        _, errors = tail.communicate(timeout=30)
+        assert (tail.returncode, errors) == (0, b"")
+    finally:
+        tail.kill()
+        tail.communicate()

@@ -1,0 +1,145 @@
+"""The plain WebSocket on the real server, watched by a library that nobody here wrote."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
+
+from tests.conftest import MakeServer
+from tests.delivery.served import furnish, publish, read, read_values, watch
+
+
+def _close_code(client: ClientConnection) -> int | None:
+    """The code that the server closes with, whatever comes before."""
+    try:
+        while True:
+            client.recv(timeout=10)
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else None
+
+
+def test_the_value_then_changes_then_resuming(serve: MakeServer) -> None:
+    server = serve("--no-engine")
+    token = furnish(server, "count")
+    publish(server, token, "count", 1)
+    with watch(server, "/ws/feeds/count/") as client:
+        assert read(client)["type"] == "snapshot"
+        assert read(client)["type"] == "status"
+        position = publish(server, token, "count", 2)
+        assert read(client)["data"] == 2
+        client.send('{"type": "ping"}')
+        assert read(client) == {"type": "pong"}
+    publish(server, token, "count", 3)
+    since = f"{position['epoch']}:{position['offset']}"
+    with watch(server, f"/ws/feeds/count/?since={since}") as client:
+        assert read(client)["data"] == 3
+    with watch(server, "/ws/feeds/count/?since=another:1") as client:
+        first = read(client)
+        assert (first["type"], first["data"]) == ("reset", 3)
+
+
+def test_refusals_come_as_error_and_code(serve: MakeServer) -> None:
+    server = serve("--no-engine")
+    furnish(server, "count")
+    foreign = {"origin": "https://elsewhere.example"}
+    for path, options, code in (
+        ("/ws/feeds/nowhere/", {}, 4404),
+        ("/ws/nothing/here", {}, 4404),
+        ("/ws/feeds/count/?since=x", {}, 4400),
+        ("/ws/feeds/count/", foreign, 4403),
+        ("/ws/feeds/count/?token=wrong", {}, 4401),
+    ):
+        with watch(server, path, **options) as client:
+            assert read(client)["type"] == "error"
+            assert _close_code(client) == code
+    for message, code in (("", 4400), ("x" * 70_000, 4413), ("x" * 1_100_000, 1009)):
+        with watch(server, "/ws/feeds/count/") as client:
+            client.send(message)
+            assert _close_code(client) == code
+    with watch(server, "/ws/feeds/count/", origin=server.url) as client:
+        assert read(client)["type"] == "snapshot"
+
+
+def test_two_hundred_feeds_with_long_names_and_positions_on_one_socket(serve: MakeServer) -> None:
+    server = serve("--no-engine")
+    slugs = [f"feed-{number:03d}-{'x' * 80}" for number in range(200)]
+    furnish(server, *slugs)
+    query = "&".join(f"feed={slug}@unknown-epoch:1234567890" for slug in slugs)
+    with watch(server, f"/ws/feeds/?{query}") as client:
+        messages = [read(client) for _ in range(400)]
+    assert {message["feed"] for message in messages if message["type"] == "reset"} == set(slugs)
+    assert {message["feed"] for message in messages if message["type"] == "status"} == set(slugs)
+
+
+def test_a_slow_reader_is_closed_by_its_code_and_its_neighbour_gets_everything(serve: MakeServer) -> None:
+    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536")
+    token = furnish(server, "count")
+    with (
+        watch(server, "/ws/feeds/count/", max_queue=1) as slow,
+        watch(server, "/ws/feeds/count/") as neighbour,
+    ):
+        read_values(neighbour, 1)
+        for number in range(200):
+            publish(server, token, "count", [number, "x" * 60_000])
+            assert read_values(neighbour, 1)[0][0] == number
+        assert _close_code(slow) == 4408
+
+
+def test_kill_9_leaves_no_hole_and_a_client_that_resumes_has_everything_once(serve: MakeServer) -> None:
+    server = serve()
+    token = furnish(server, "count")
+    last = 300
+    acknowledged: list[int] = []
+
+    def publish_all() -> None:
+        number = 1
+        while number <= last:
+            try:
+                # Sent again when it is not known to have arrived: an unchanged value is no publication.
+                acknowledged.append(publish(server, token, "count", number)["offset"])
+                number += 1
+            except OSError:
+                time.sleep(0.05)
+
+    publisher = threading.Thread(target=publish_all)
+    publisher.start()
+    try:
+        seen: list[tuple[int, int]] = []
+        position = ""
+        killed = 0
+        while len(seen) < last:
+            try:
+                with watch(server, f"/ws/feeds/count/{position}") as client:
+                    while len(seen) < last:
+                        message = read(client)
+                        assert message["type"] != "reset"
+                        if message["type"] in ("update", "snapshot") and message["offset"]:
+                            seen.append((message["offset"], message["data"]))
+                        if "offset" in message:
+                            position = f"?since={message['epoch']}:{message['offset']}"
+                        if killed < 2 and len(seen) >= 100 * (killed + 1):
+                            killed += 1
+                            server.kill()
+                            server.start()
+            except (ConnectionClosed, OSError):
+                continue
+    finally:
+        publisher.join(60)
+    first = seen[0][0]
+    assert seen == [(offset, offset) for offset in range(first, last + 1)]
+    assert acknowledged == list(range(1, last + 1))
+    assert killed == 2
+
+
+def test_commits_of_another_process_arrive_within_two_seconds(serve: MakeServer) -> None:
+    server = serve("--no-engine")
+    furnish(server, "count")
+    with watch(server, "/ws/feeds/count/") as client:
+        read_values(client, 1)
+        code = "import time; from realtime.feeds import publish; publish('count', time.time())"
+        server.manage("shell", "-c", code)
+        (published_at,) = read_values(client, 1)
+        assert time.time() - published_at < 2 + 1  # the other process also takes time to end

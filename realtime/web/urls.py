@@ -8,10 +8,16 @@ from django.urls import path
 from .demo import machine
 from .pages.board import board
 from .pages.feed import feed
+from .pages.sources import edit_source, new_source, poll_source, remove_source, sources
 
 urlpatterns = [
     path("", board, name="board"),
     path("feeds/<str:slug>/", feed, name="feed"),
+    path("sources/", sources, name="sources"),
+    path("sources/new/", new_source, name="new_source"),
+    path("sources/<str:slug>/edit/", edit_source, name="edit_source"),
+    path("sources/<str:slug>/poll/", poll_source, name="poll_source"),
+    path("sources/<str:slug>/delete/", remove_source, name="delete_source"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("demo/machine", machine, name="demo_machine"),

@@ -36,6 +36,16 @@ function area(chart) {
   return gradient;
 }
 
+// uPlot's own ticks with the 24-hour clock: smallest step in seconds, format, then what is added at each turn
+// of a year, a day and a minute.
+const TICKS = [
+  [86400 * 28, "{MMM}", "\n{YYYY}", null, null, null, null, null, 1],
+  [86400, "{MMM} {D}", "\n{YYYY}", null, null, null, null, null, 1],
+  [60, "{HH}:{mm}", "\n{MMM} {D}", null, "\n{MMM} {D}", null, null, null, 1],
+  [1, "{HH}:{mm}:{ss}", "\n{MMM} {D}", null, "\n{MMM} {D}", null, null, null, 1],
+  [0.001, "{HH}:{mm}:{ss}.{fff}", "\n{MMM} {D}", null, "\n{MMM} {D}", null, null, null, 1],
+];
+
 /** Room above and below, also for a line that is flat. */
 function range(chart, low, high) {
   if (low === null) return [0, 1];
@@ -97,7 +107,7 @@ export function lineChart(place, data, label) {
     padding: [12, 8, 0, 0],
     cursor: { drag: { x: false, y: false } },
     axes: [
-      { ...axis, space: 70 },
+      { ...axis, space: 70, values: TICKS },
       { ...axis, size: 64, values: (chart, ticks) => ticks.map((tick) => number(tick)) },
     ],
     scales: { y: { range } },

@@ -1,0 +1,143 @@
+"""The board without JavaScript: who sees which feeds, how values look, and what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from realtime.feeds.catalog import create_feed, find_feed
+from realtime.feeds.models import Feed
+from realtime.feeds.runtime import Feeds, publish, write_now
+from realtime.feeds.store import Health, Write
+from realtime.web.pages.board import read_board
+
+from .conftest import Browser
+
+
+def add(slug: str, *values: Any, title: str = "", public: bool = True) -> None:
+    create_feed(slug, title=title, public=public)
+    for value in values:
+        publish(slug, value)
+
+
+async def test_a_stranger_sees_public_feeds_only(feeds: Feeds, stranger: Browser, member: Browser) -> None:
+    await feeds.database.write(add, "open-one", 1)
+    await feeds.database.write(lambda: add("secret-one", 2, public=False))
+    assert [tile["data-feed"] for tile in (await stranger.get("/")).having("data-feed")] == ["open-one"]
+    assert [tile["data-feed"] for tile in (await member.get("/")).having("data-feed")] == [
+        "open-one",
+        "secret-one",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1234567.891, "1,234,567.89"),
+        (0, "0"),
+        (True, "true"),
+        (None, "null"),
+        ("All Systems Operational", "All Systems Operational"),
+        ("  ", "empty text"),
+        ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ([1, 2, 3], "3 items"),
+        ({}, "empty object"),
+        (
+            {"a": {"deep": 1}, "b": 2, "c": "x", "d": None, "e": [1]},
+            "b 2 c x d null a {1} and 1 more",
+        ),
+        (10**400, "1E400"),
+    ],
+)
+async def test_values_are_shown_by_their_shape(
+    feeds: Feeds, stranger: Browser, value: Any, words: str
+) -> None:
+    await feeds.database.write(add, "lab", value)
+    page = await stranger.get("/")
+    assert page.status == 200
+    assert f"lab {words} fresh" in page.text
+
+
+async def test_a_tile_tells_the_position_to_resume_from(feeds: Feeds, stranger: Browser) -> None:
+    await feeds.database.write(add, "lab", 1, 2, 3)
+    (tile,) = (await stranger.get("/")).having("data-feed")
+    epoch = await feeds.database.read(lambda: Feed.objects.get(slug="lab").epoch)
+    assert (tile["data-epoch"], tile["data-offset"]) == (epoch, "3")
+
+
+async def test_only_numbers_have_a_sparkline(feeds: Feeds, stranger: Browser) -> None:
+    await feeds.database.write(add, "lab", 1, 5, 2)
+    await feeds.database.write(add, "words", "a", "b")
+    page = await stranger.get("/")
+    assert len(page.having("data-points")) == 1
+    (line,) = page.having("points")
+    assert line["points"].startswith("0.0,29.0 ")
+
+
+async def test_a_failing_feed_tells_why_and_when_it_is_tried_again(feeds: Feeds, stranger: Browser) -> None:
+    def fail() -> None:
+        from datetime import timedelta
+
+        from django.utils import timezone
+
+        soon = timezone.now() + timedelta(seconds=30.5)
+        write_now([Write(find_feed("lab").id, health=Health("failing", None, soon, "Answered 503."))])
+
+    await feeds.database.write(add, "lab")
+    await feeds.database.write(fail)
+    page = await stranger.get("/")
+    assert "failing no value yet · next try in 30 s Answered 503." in page.text
+
+
+async def test_the_filter_works_without_javascript(feeds: Feeds, stranger: Browser) -> None:
+    await feeds.database.write(lambda: add("cpu", 1, title="Processor"))
+    await feeds.database.write(lambda: add("memory", 2, title="Memory"))
+    for text, found in (("PROC", ["cpu"]), ("memo", ["memory"]), ("zzz", []), ("%00", ["memory", "cpu"])):
+        page = await stranger.get(f"/?q={text}")
+        assert [tile["data-feed"] for tile in page.having("data-feed")] == found
+    assert "No feed matches “zzz”" in (await stranger.get("/?q=zzz")).text
+
+
+async def test_more_feeds_than_one_socket_may_watch_are_paged(feeds: Feeds, stranger: Browser) -> None:
+    def many() -> None:
+        Feed.objects.bulk_create(Feed(slug=f"f-{n:03}", title=f"F {n:03}", public=True) for n in range(201))
+
+    await feeds.database.write(many)
+    first = await stranger.get("/")
+    assert (len(first.having("data-feed")), "Page 1 of 2" in first.text) == (200, True)
+    second = await stranger.get("/?page=2")
+    assert [tile["data-feed"] for tile in second.having("data-feed")] == ["f-200"]
+    for odd in ("0", "-1", "x", "99999999999999999999", "3"):
+        assert (await stranger.get(f"/?page={odd}")).status == 200
+
+
+async def test_an_empty_board_tells_what_to_do_next(
+    feeds: Feeds, stranger: Browser, member: Browser, staff: Browser
+) -> None:
+    assert "Log in to see the others" in (await stranger.get("/")).text
+    assert "staff rights can add a source" in (await member.get("/")).text
+    page = await staff.get("/")
+    assert "Add a source" in page.text
+    assert "/sources/new/" in [link["href"] for link in page.having("href")]
+
+
+async def test_a_value_too_large_for_a_tile_is_not_read(feeds: Feeds, stranger: Browser) -> None:
+    await feeds.database.write(add, "lab", "x" * 50_000)
+    page = await stranger.get("/")
+    assert "lab 50 KB of JSON" in page.text
+    assert len(page.response.content) < 20_000
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("number_of_feeds", [3, 30])
+def test_the_board_costs_three_queries_and_two_for_the_session(
+    number_of_feeds: int, django_assert_num_queries: DjangoAssertNumQueries, staff: Browser
+) -> None:
+    for n in range(number_of_feeds):
+        add(f"f-{n}", 1, 2)
+    with django_assert_num_queries(3):
+        read_board("", "", 1)
+    with django_assert_num_queries(5):
+        read_board(staff.sessionid, "", 1)

@@ -58,8 +58,9 @@ class Watch:
 class Delivery:
     """Everything that watches feeds on one loop. Close it before its `Feeds`."""
 
-    def __init__(self, feeds: Feeds) -> None:
+    def __init__(self, feeds: Feeds, *, position_check_s: float) -> None:
         self._feeds = feeds
+        self._position_check_s = position_check_s
         self._loop = asyncio.get_running_loop()
         self._hub = Hub(self._catch_up)
         self._behind: set[int] = set()
@@ -76,7 +77,7 @@ class Delivery:
         loop = asyncio.get_running_loop()
         delivery = _by_loop.get(loop)
         if delivery is None:
-            delivery = _by_loop[loop] = cls(Feeds.current())
+            delivery = _by_loop[loop] = cls(Feeds.current(), position_check_s=conf().position_check)
         return delivery
 
     async def watch(self, wants: Sequence[Want], watcher: Watcher) -> Watch:
@@ -102,6 +103,10 @@ class Delivery:
             watch.leave()
             raise
         return watch
+
+    def watched(self) -> list[int]:
+        """The feeds that somebody watches here."""
+        return self._hub.watched()
 
     def give_back(self, seat: Seat) -> None:
         """Take one seat out of the hub."""
@@ -188,7 +193,7 @@ class Delivery:
     async def _keep_checking(self) -> None:
         """Compare every stream's position with the journal's: finds a lost last announcement."""
         while True:
-            pause = conf().position_check
+            pause = self._position_check_s
             await asyncio.sleep(pause if self._feeds.broker.connected else min(pause, CHECK_WHILE_AWAY_S))
             feed_ids = self._hub.watched()
             if not feed_ids:

@@ -1,0 +1,218 @@
+"""The store: offsets without holes, one transaction for all that wait, none announced before its commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+
+from realtime.errors import BadInput, NotFound, TooLarge, Unavailable
+from realtime.feeds import journal, store
+from realtime.feeds.announcement import Announcement
+from realtime.feeds.models import Feed, JournalEntry
+from realtime.feeds.runtime import Feeds, publish
+from realtime.feeds.store import Health, Store, Write, commit
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def feeds() -> AsyncIterator[Feeds]:
+    current = Feeds.current()
+    yield current
+    await current.aclose()
+
+
+async def make_feed(feeds: Feeds, slug: str = "feed") -> int:
+    return await feeds.database.write(lambda: Feed.objects.create(slug=slug, title=slug).pk)
+
+
+def offsets(feed_id: int) -> list[int]:
+    return list(JournalEntry.objects.filter(feed_id=feed_id).values_list("offset", flat=True))
+
+
+async def test_offsets_count_from_one_without_holes(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    positions = [(await feeds.store.publish(feed_id, value)).position.offset for value in "abc"]
+    assert positions == [1, 2, 3]
+    assert await feeds.database.read(offsets, feed_id) == [1, 2, 3]
+
+
+async def test_concurrent_publications_share_transactions_and_keep_their_order(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed_id = await make_feed(feeds)
+    batches: list[int] = []
+    real = store.commit
+
+    def counting(writes: list[Write]) -> object:
+        batches.append(len(writes))
+        return real(writes)
+
+    monkeypatch.setattr(store, "commit", counting)
+    written = await asyncio.gather(*(feeds.store.publish(feed_id, value) for value in range(300)))
+    assert [each.position.offset for each in written] == list(range(1, 301))
+    assert sum(batches) == 300
+    assert len(batches) <= 3, batches
+
+
+async def test_an_unchanged_value_is_no_publication_but_its_freshness_is_recorded(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    first = await feeds.store.publish(feed_id, {"a": 1})
+    second = await feeds.store.publish(feed_id, {"a": 1})
+    assert first.publication is not None
+    assert second.publication is None
+    assert second.position == first.position
+    assert second.status is not None
+    assert second.status.last_ok_at is not None
+    assert await feeds.database.read(offsets, feed_id) == [1]
+
+
+async def test_null_is_a_value_like_any_other(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    assert (await feeds.store.publish(feed_id, None)).position.offset == 1
+
+
+async def test_a_change_of_state_is_told_together_with_the_update(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    failing = await feeds.store.write(Write(feed_id, health=Health("failing", None, None, "HTTP 500")))
+    assert failing.status is not None
+    assert failing.status.state == "failing"
+    good = await feeds.store.write(Write(feed_id, "1", Health("fresh", timezone.now(), None)))
+    assert good.publication is not None
+    assert good.status is not None
+    again = await feeds.store.write(Write(feed_id, "2", Health("fresh", timezone.now(), None)))
+    assert again.publication is not None
+    assert again.status is None, "the update itself says that the feed is fresh"
+
+
+async def test_a_feed_that_is_gone_fails_alone(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    good, bad = await asyncio.gather(
+        feeds.store.publish(feed_id, 1), feeds.store.publish(10**9, 1), return_exceptions=True
+    )
+    assert not isinstance(good, BaseException)
+    assert isinstance(bad, NotFound)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {"a": {1, 2}}, "\ud800", b"bytes"])
+async def test_what_json_cannot_say_names_the_field_and_saves_nothing(feeds: Feeds, value: object) -> None:
+    feed_id = await make_feed(feeds)
+    with pytest.raises(BadInput) as error:
+        await feeds.store.publish(feed_id, value)
+    assert error.value.field == "data"
+    assert await feeds.database.read(offsets, feed_id) == []
+
+
+async def test_deep_nesting_is_bad_input(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    value: object = 1
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(BadInput, match="nested too deeply"):
+        await feeds.store.publish(feed_id, value)
+    while isinstance(value, list):  # taken apart by hand: the interpreter would recurse
+        value = value.pop()
+
+
+async def test_a_value_over_the_limit_is_too_large(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    with pytest.raises(TooLarge):
+        await feeds.store.publish(feed_id, "x" * 1_000_000)
+
+
+async def test_nothing_is_announced_before_it_is_committed(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    seen: list[tuple[int, list[int]]] = []
+
+    def committed() -> list[int]:
+        try:
+            return offsets(feed_id)
+        finally:
+            connection.close()
+
+    def announce(announcement: Announcement) -> None:
+        # Another thread has another connection, which sees only what was committed.
+        with ThreadPoolExecutor(1) as elsewhere:
+            seen.append((announcement.publications[-1].offset, elsewhere.submit(committed).result()))
+
+    own = Store(feeds.database, announce)
+    await own.publish(feed_id, "a")
+    await own.publish(feed_id, "b")
+    assert seen == [(1, [1]), (2, [1, 2])]
+
+
+async def test_a_database_that_fails_is_unavailable_and_the_next_publication_works(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed_id = await make_feed(feeds)
+
+    def broken(writes: list[Write]) -> object:
+        raise OperationalError("server closed the connection")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "commit", broken)
+        with pytest.raises(Unavailable):
+            await feeds.store.publish(feed_id, 1)
+    assert (await feeds.store.publish(feed_id, 1)).position.offset == 1
+
+
+async def test_a_caller_that_gives_up_does_not_lose_what_it_published(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    task = asyncio.create_task(feeds.store.publish(feed_id, 1))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (await feeds.store.publish(feed_id, 2)).position.offset == 2
+
+
+def test_publishing_from_sync_code_is_part_of_its_transaction() -> None:
+    feed = Feed.objects.create(slug="sync", title="sync")
+    with transaction.atomic():
+        publish("sync", 1)
+        transaction.set_rollback(True)
+    assert offsets(feed.pk) == []
+    assert publish("sync", 2).offset == 1
+
+
+def test_publishing_to_a_feed_that_does_not_exist_names_it() -> None:
+    with pytest.raises(NotFound) as error:
+        publish("nothing", 1)
+    assert error.value.field == "feed"
+
+
+def test_a_snapshot_is_one_query_for_any_number_of_feeds(django_assert_num_queries: object) -> None:
+    ids = [Feed.objects.create(slug=f"f{n}", title="f").pk for n in range(5)]
+    commit([Write(feed_id, f'"{feed_id}"') for feed_id in ids for _ in range(2)])
+    commit([Write(ids[0], "3")])
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        snapshots = journal.snapshots([*ids, 10**9])
+    assert sorted(snapshots) == ids
+    assert (snapshots[ids[0]].offset, snapshots[ids[0]].data) == (2, "3")
+    assert snapshots[ids[1]].data == f'"{ids[1]}"'
+
+
+def test_a_feed_without_publications_is_null_at_offset_zero() -> None:
+    feed = Feed.objects.create(slug="empty", title="empty")
+    snapshot = journal.snapshots([feed.pk])[feed.pk]
+    assert (snapshot.offset, snapshot.data, snapshot.published_at) == (0, "null", None)
+
+
+def test_history_is_read_forwards_from_a_position_and_backwards_without() -> None:
+    feed = Feed.objects.create(slug="history", title="history")
+    for value in range(1, 6):
+        commit([Write(feed.pk, str(value))])
+    feed.refresh_from_db()
+    newest = journal.history(feed.pk, limit=2)
+    assert [each.offset for each in newest] == [4, 5]
+    from realtime.feeds.position import Position
+
+    next_ones = journal.history(feed.pk, limit=2, since=Position(feed.epoch, 1))
+    assert [each.offset for each in next_ones] == [2, 3]
+    assert journal.history(feed.pk, limit=2, since=Position("other", 1)) == []
+    with pytest.raises(NotFound):
+        journal.history(10**9, limit=2)

@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
+from django.test.client import AsyncClientHandler
 
 from realtime.feeds.access import create_token
 from realtime.feeds.runtime import Feeds
@@ -40,6 +41,7 @@ class Answer:
 class Api:
     """Sends requests as one of `people`; `body` is sent as JSON, bytes as they are."""
 
+    site: AsyncClientHandler
     people: dict[str, dict[str, str]]
 
     async def call(
@@ -47,7 +49,8 @@ class Api:
     ) -> Answer:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         given = self.people[who] | {name.replace("_", "-"): value for name, value in headers.items()}
-        client = AsyncClient(enforce_csrf_checks=True)
+        client = AsyncClient()
+        client.handler = self.site
         client.cookies.load(given.pop("Cookie", ""))
         response = await client.generic(method, path, content, content_type="application/json", headers=given)
         return Answer(
@@ -65,6 +68,12 @@ class Api:
 
     async def delete(self, path: str, *, who: str = "staff") -> Answer:
         return await self.call("DELETE", path, who=who)
+
+
+@pytest.fixture(scope="session")
+def site() -> AsyncClientHandler:
+    """The site, put together once: its middleware reads a list of all static files."""
+    return AsyncClientHandler(enforce_csrf_checks=True)
 
 
 @pytest.fixture
@@ -92,5 +101,5 @@ async def feeds(transactional_db: None) -> AsyncIterator[Feeds]:
 
 
 @pytest.fixture
-def api(people: dict[str, dict[str, str]], feeds: Feeds) -> Api:
-    return Api(people)
+def api(site: AsyncClientHandler, people: dict[str, dict[str, str]], feeds: Feeds) -> Api:
+    return Api(site, people)

@@ -27,7 +27,7 @@ RESTART_CODE = 1012
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One row: an error's classes of kind, its HTTP status, its close code, and what the client should do."""
+    """One row: a class of errors, its HTTP status, its close code, and what the client should do."""
 
     error: type[HeadwaterError] | None
     status: int
@@ -42,9 +42,21 @@ RESTART = Refusal(
 )
 FOUND_BY_CLASS = (
     Refusal(BadInput, 400, 4400, "The address, a parameter or a message is wrong.", "Correct it first."),
-    Refusal(NotSignedIn, 401, 4401, "The feed is not public, or the token is no good.", "Sign in first."),
+    Refusal(
+        NotSignedIn,
+        401,
+        4401,
+        "The feed is not public any more, you were signed out, or the token is no good.",
+        "Sign in first.",
+    ),
     Refusal(NotAllowed, 403, 4403, "Known, but not allowed; or a page of a foreign origin.", "Do not retry."),
-    Refusal(NotFound, 404, 4404, "There is no such feed or path.", "Do not retry."),
+    Refusal(
+        NotFound,
+        404,
+        4404,
+        "There is no such feed or path, or none that you may know of.",
+        "Do not retry, or sign in.",
+    ),
     Refusal(SlowReader, 503, 4408, "Too much waited for this client.", "Reconnect and resume."),
     Refusal(FeedGone, 410, 4410, "The feed was deleted while it was watched.", "Do not retry."),
     Refusal(TooLarge, 413, 4413, "A message is larger than the limit.", "Send less."),

@@ -46,8 +46,8 @@ def watch(server: Server, path: str, **options: Any) -> ClientConnection:
 
 
 def read(socket: ClientConnection) -> dict[str, Any]:
-    """The next message, within 10 s."""
-    content: dict[str, Any] = json.loads(socket.recv(timeout=10))
+    """The next message, within 30 s."""
+    content: dict[str, Any] = json.loads(socket.recv(timeout=30))
     return content
 
 

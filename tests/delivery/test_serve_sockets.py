@@ -16,7 +16,7 @@ def _close_code(client: ClientConnection) -> int | None:
     """The code that the server closes with, whatever comes before."""
     try:
         while True:
-            client.recv(timeout=10)
+            client.recv(timeout=30)
     except ConnectionClosed as closed:
         return closed.rcvd.code if closed.rcvd else None
 
@@ -137,9 +137,13 @@ def test_kill_9_leaves_no_hole_and_a_client_that_resumes_has_everything_once(ser
 def test_commits_of_another_process_arrive_within_two_seconds(serve: MakeServer) -> None:
     server = serve("--no-engine")
     furnish(server, "count")
+    code = "import time; from realtime.feeds.runtime import publish; publish('count', time.time())"
     with watch(server, "/ws/feeds/count/") as client:
         read_values(client, 1)
-        code = "import time; from realtime.feeds import publish; publish('count', time.time())"
-        server.manage("shell", "-c", code)
-        (published_at,) = read_values(client, 1)
-        assert time.time() - published_at < 2 + 1  # the other process also takes time to end
+        shell = threading.Thread(target=server.manage, args=("shell", "-c", code))
+        shell.start()
+        try:
+            (published_at,) = read_values(client, 1)
+            assert time.time() - published_at < 2
+        finally:
+            shell.join()

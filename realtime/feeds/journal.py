@@ -6,7 +6,6 @@ Sync functions, each one unit of work for `Database.read`. The journal is the tr
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import F, FilteredRelation, Q, QuerySet
@@ -15,16 +14,10 @@ from realtime.errors import NotFound
 
 from .models import Feed, JournalEntry
 from .position import Position
-from .publication import Publication, Snapshot, Status, state_of
+from .publication import Mark, Publication, Snapshot, Status, state_of
 
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far a feed's stream and status have come, without their content."""
-
-    epoch: str
-    offset: int
-    status_rev: int
+# Values in one answer. A thousand of the largest size would be a gigabyte.
+HISTORY_LIMIT_CHARACTERS = 8_000_000
 
 
 def snapshots(feed_ids: Collection[int]) -> dict[int, Snapshot]:
@@ -72,7 +65,8 @@ def history(
     """Publications, oldest first: the `limit` newest or, with `since`, the `limit` next after that offset.
 
     `start` is inclusive, `end` exclusive. An epoch in `since` that is not the feed's gives an empty list.
-    Raises NotFound when the feed is gone.
+    Fewer than `limit` when their values pass `HISTORY_LIMIT_CHARACTERS` together; at least one, if there is
+    one. Raises NotFound when the feed is gone.
     """
     epoch = Feed.objects.filter(pk=feed_id).values_list("epoch", flat=True).first()
     if epoch is None:
@@ -83,10 +77,19 @@ def history(
     if end is not None:
         entries = entries.filter(published_at__lt=end)
     if since is None:
-        return _publications(entries.order_by("-offset")[:limit], epoch)[::-1]
+        return _affordable(entries.order_by("-offset")[:limit], epoch)[::-1]
     if since.epoch != epoch:
         return []
-    return _publications(entries.filter(offset__gt=since.offset).order_by("offset")[:limit], epoch)
+    return _affordable(entries.filter(offset__gt=since.offset).order_by("offset")[:limit], epoch)
+
+
+def holds_next(feed_id: int, since: Position) -> bool:
+    """Whether nothing after `since` is lost: it is of the feed's epoch, and the next entry is still there."""
+    mark = marks([feed_id]).get(feed_id)
+    if mark is None or mark.epoch != since.epoch or mark.offset < since.offset:
+        return False
+    at_the_top = mark.offset == since.offset
+    return at_the_top or JournalEntry.objects.filter(feed_id=feed_id, offset=since.offset + 1).exists()
 
 
 def marks(feed_ids: Collection[int]) -> dict[int, Mark]:
@@ -95,6 +98,19 @@ def marks(feed_ids: Collection[int]) -> dict[int, Mark]:
         "pk", "epoch", "offset", "status_rev"
     )
     return {feed_id: Mark(epoch, offset, rev) for feed_id, epoch, offset, rev in rows}
+
+
+def _affordable(entries: QuerySet[JournalEntry], epoch: str) -> list[Publication]:
+    """The first of these entries, up to the limit of characters; read piece by piece, not all at once."""
+    taken: list[Publication] = []
+    room = HISTORY_LIMIT_CHARACTERS
+    rows = entries.values_list("feed_id", "offset", "published_at", "data")
+    for feed_id, offset, at, data in rows.iterator(chunk_size=20):
+        room -= len(data)
+        if room < 0 and taken:
+            break
+        taken.append(Publication(feed_id, epoch, offset, at, data))
+    return taken
 
 
 def _publications(entries: QuerySet[JournalEntry], epoch: str) -> list[Publication]:

@@ -60,6 +60,15 @@ class Snapshot:
     status: Status
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a feed's stream and status have come, without their content."""
+
+    epoch: str
+    offset: int
+    status_rev: int
+
+
 def encode_data(value: Any, *, limit_bytes: int, field: str = "data") -> str:
     """The value as compact JSON text (UTF-8 when encoded, keys in the order given).
 

@@ -17,6 +17,7 @@ PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "redis-server": (("redis-server",),),
     "postgresql": (("initdb",), ("postgres",)),
     "chromium": (("chromium", "chromium-browser", "google-chrome"),),
+    "curl": (("curl",),),
     "util-linux": (("setpriv",),),
 }
 

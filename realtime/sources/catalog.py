@@ -89,7 +89,7 @@ def delete_source(slug: str) -> None:
     """Delete the source and the feeds that it fills, with their journals. Raises NotFound."""
     with transaction.atomic():
         source = find_source(slug, lock=True)
-        Feed.objects.filter(extraction__source=source).delete()
+        _delete_feeds(source.extractions.values_list("feed_id", flat=True))
         source.delete()
 
 
@@ -169,8 +169,14 @@ def _apply_feeds(source: Source, drafts: Iterable[FeedDraft]) -> None:
         Feed.objects.filter(pk=known.feed_id).update(title=title, public=draft.public)
         Extraction.objects.filter(pk=known.pk).update(expression=draft.expression)
         writes.append(Write(known.feed_id, health=_health_after(known.feed, source)))
-    Feed.objects.filter(pk__in=[each.feed_id for each in before.values()]).delete()
+    _delete_feeds(each.feed_id for each in before.values())
     write_now(writes)
+
+
+def _delete_feeds(feed_ids: Iterable[int]) -> None:
+    """Locked first, as the store does it: a publication under way ends before, and none comes after."""
+    locked = Feed.objects.select_for_update().filter(pk__in=list(feed_ids)).order_by("pk")
+    Feed.objects.filter(pk__in=[feed.pk for feed in locked]).delete()
 
 
 def _health_after(feed: Feed, source: Source) -> Health:

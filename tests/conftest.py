@@ -11,8 +11,8 @@ import pytest
 
 from tests.programs import find_program
 from tests.services import Postgres, Redis
-from tests.upstream import Upstream
 from tests.serving import Server, Template, environment
+from tests.upstream import Upstream
 
 MakeServer = Callable[..., Server]
 

@@ -39,11 +39,12 @@ def refuse(error: HeadwaterError) -> HttpResponse:
 
 def refuse_method(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """A 405 in the API's own shape, with the methods that would do."""
-    error = BadInput(f"{request.method} is not possible here, only {response['Allow']}.")
+    allowed = ", ".join(sorted(response["Allow"].split(", ")))
+    error = BadInput(f"{request.method} is not possible here, only {allowed}.")
     error.code = "method_not_allowed"
     refused = refuse(error)
     refused.status_code = 405
-    refused["Allow"] = response["Allow"]
+    refused["Allow"] = allowed
     return refused
 
 

@@ -69,16 +69,17 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
         logger.exception("stream_failed path=%s", scope["path"])
         await _answer(send, internal_error(), cors)
         return
-    visit: Visit | None = None
-    with contextlib.suppress(OSError):
-        stream = _Stream(scope, send, feeds=len(wants))
-        visit = Visit(principal, wants, stream.connection.end)
-        Patrol.of(feeds).enter(visit)
-        try:
+    patrol = Patrol.of(feeds)
+    stream = _Stream(scope, send, feeds=len(wants))
+    visit = Visit(principal, wants, stream.connection.end)
+    patrol.enter(visit)
+    try:
+        with contextlib.suppress(OSError):
             await stream.begin(cors)
             await _run(stream, visit, receive)
-        finally:
-            Patrol.of(feeds).leave(visit)
+            await stream.finish()
+    finally:
+        patrol.leave(visit)
 
 
 class _Stream:
@@ -108,7 +109,7 @@ class _Stream:
         await self._send({"type": "http.response.body", "body": block, "more_body": True})
 
     async def write_all(self) -> None:
-        """The writer: sends until the connection ends, says why it did, and ends the response."""
+        """The writer: sends until the connection ends, and says why it did."""
         try:
             reason = await self.connection.run(silence_s=conf().heartbeat_s, filler=HEARTBEAT)
         except OSError:
@@ -118,7 +119,10 @@ class _Stream:
             reason = internal_error()
         block = f"data: {error_message(reason)}\n\n".encode()
         with contextlib.suppress(OSError):
-            await self._send({"type": "http.response.body", "body": block})
+            await self._send({"type": "http.response.body", "body": block, "more_body": True})
+
+    async def finish(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _run(stream: _Stream, visit: Visit, receive: Receive) -> None:

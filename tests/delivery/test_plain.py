@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from realtime.delivery import plain
+from realtime.errors import Unavailable
 from realtime.feeds.catalog import delete_feed
 from tests.delivery.conftest import House
 
@@ -141,3 +142,18 @@ async def test_an_unexpected_error_is_logged_once_and_closes_the_socket(
     records = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(records) == 1
     assert "token" not in records[0].getMessage()
+
+
+async def test_a_database_that_is_away_is_told_and_the_next_socket_tries_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.add_feed("count", 1)
+
+    async def away(*args: object) -> None:
+        raise Unavailable("The database does not answer.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(house.feeds.database, "read", away)
+        message, code = await (await house.connect("/ws/feeds/count/")).closing()
+        assert (message["code"], code) == ("unavailable", 4503)
+    assert await (await house.connect("/ws/feeds/count/")).read_values(1) == [1]

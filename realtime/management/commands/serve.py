@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, no_engine: bool, access_log: bool, **options: Any) -> None:
         # Installs Twisted's reactor, so it must come before anything else that might import Twisted.
-        from realtime.delivery.daphne import HeadwaterServer, port_is_taken
+        from realtime.delivery.serve import HeadwaterServer, port_is_taken
 
         _check_database()
         from project.asgi import application

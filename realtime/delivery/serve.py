@@ -1,0 +1,174 @@
+"""Daphne as a server of ours: what it is started with, work on its loop, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any
+
+from daphne.endpoints import build_endpoint_description_strings
+from daphne.server import Server
+from twisted.internet import defer, reactor
+from twisted.internet.error import CannotListenError
+
+from .daphne import Buffer, Request, Socket, build_channel
+from .sse import is_stream
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 4096
+# What a value of the largest size needs as a frame; smaller limits for clients' messages are the doors' own.
+FRAME_LIMIT_BYTES = 1024 * 1024
+CLOSE_TIMEOUT_S = 5
+STOP_TIMEOUT_S = 10.0
+SPREAD_S = 2.0
+
+
+class HeadwaterServer(Server):  # type: ignore[misc]
+    """Serves `application` on host and port until SIGTERM or SIGINT.
+
+    listening   called with the real port once connections are taken
+    work        entered on the server's loop at the start, left at the end, when the sockets are closed
+
+    After `run`: `failure` is why it could not listen or work, None if it ended in order.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        *,
+        host: str,
+        port: int,
+        listening: Callable[[int], None],
+        work: Callable[[], AbstractAsyncContextManager[None]],
+        access_log: bool = False,
+    ) -> None:
+        endpoints = build_endpoint_description_strings(host=host, port=port)
+        super().__init__(
+            application,
+            endpoints=[f"{endpoint}:backlog={BACKLOG}" for endpoint in endpoints],
+            action_logger=_log_action if access_log else None,
+            websocket_timeout=-1,
+            websocket_handshake_timeout=20,
+            # A time-out above the interval would drop live clients: the next ping overwrites its timer.
+            ping_interval=20,
+            ping_timeout=15,
+            websocket_max_message_size=FRAME_LIMIT_BYTES,
+            websocket_max_frame_size=FRAME_LIMIT_BYTES,
+            server_name="headwater",
+            ready_callable=self._ready,
+        )
+        self._say_listening = listening
+        self._work = work
+        self._ports: list[Any] = []
+        self._stopping = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self.failure: BaseException | None = None
+
+    def listen_success(self, port: Any) -> None:
+        self._ports.append(port)
+        super().listen_success(port)
+
+    def listen_error(self, failure: Any) -> None:
+        self.failure = failure.value
+        self.stop()
+
+    def _ready(self) -> None:
+        self.ws_factory.protocol = Socket
+        # Refused messages get a close frame instead of a lost connection; slow readers get to read theirs.
+        self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_TIMEOUT_S)
+        self.http_factory.buildProtocol = partial(build_channel, self.http_factory)
+        reactor.callWhenRunning(self._start)
+
+    def _start(self) -> None:
+        self._worker = asyncio.get_event_loop().create_task(self._do_work())
+        for port in self._ports:
+            self._say_listening(port.getHost().port)
+
+    async def _do_work(self) -> None:
+        try:
+            async with self._work():
+                await self._stopping.wait()
+        except Exception as error:
+            self.failure = error
+            logger.exception("server_work_failed")
+            if not self._stopping.is_set():
+                self.stop()
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, Socket):
+            scope["extensions"] = {"headwater": protocol.buffer}
+        elif is_stream(scope):
+            buffer = Buffer()
+            protocol.feel(buffer)
+            scope["extensions"] = {"headwater": buffer}
+        return super().create_application(protocol, scope)
+
+    def kill_all_applications(self) -> Any:
+        """Called by Twisted before it ends; it waits for the result."""
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end()))
+
+    async def _end(self) -> None:
+        for port in self._ports:
+            port.stopListening()
+        await self._close_streams()
+        self._stopping.set()
+        if self._worker is not None:
+            await _end_within(STOP_TIMEOUT_S, {self._worker})
+
+    async def _close_streams(self) -> None:
+        """Ask every client to come back, spread a little, and give applications time to end by themselves."""
+        protocols = list(self.connections)
+        for number, protocol in enumerate(protocols):
+            if isinstance(protocol, Socket):
+                protocol.go_away()
+            elif isinstance(protocol, Request):
+                protocol.end_stream()
+            if number % 100 == 99:
+                await asyncio.sleep(SPREAD_S * 100 / len(protocols))
+        running = {
+            details["application_instance"]
+            for details in self.connections.values()
+            if details.get("application_instance") is not None
+        }
+        await _end_within(CLOSE_TIMEOUT_S + 1, running)
+
+    def close(self) -> None:
+        """After `run`: end what still sleeps on the loop, so that nothing is destroyed while it waits."""
+        loop = asyncio.get_event_loop()
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+
+
+async def _end_within(timeout_s: float, tasks: set[Any]) -> None:
+    late = (await asyncio.wait(tasks, timeout=timeout_s))[1] if tasks else set()
+    for task in late:
+        logger.error("server_task_did_not_end after_s=%s", timeout_s)
+        task.cancel()
+    if late:
+        await asyncio.wait(late, timeout=1)
+
+
+def port_is_taken(failure: BaseException | None) -> bool:
+    """Whether the server could not listen because of the address."""
+    return isinstance(failure, CannotListenError)
+
+
+def _log_action(protocol: str, action: str, details: dict[str, Any]) -> None:
+    """One line per request or socket, without query strings: tokens travel there."""
+    path = details["path"].partition("?")[0]
+    logger.info(
+        "access %s %s %s %s %s",
+        details.get("client") or "-",
+        details.get("method") or protocol,
+        path,
+        details.get("status") or action,
+        f"{details['time_taken'] * 1000:.0f}ms" if "time_taken" in details else "-",
+    )

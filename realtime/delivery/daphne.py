@@ -1,7 +1,7 @@
 """Daphne's protocols as Headwater needs them: the one place that knows their insides.
 
-Only `serve` imports this, after it has installed Twisted's reactor. Added to Daphne: back-pressure (its `send`
-never waits), bodies refused before they are read whole, close reasons, and room for long request lines.
+Only `serve` imports this, after it has installed Twisted's reactor. Added to Daphne: back-pressure (its
+`send` never waits), bodies refused before they are read whole, close reasons, room for long request lines.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ class _Row:
         return Publication(feed_id, self.epoch, self.offset, now, data)
 
     def set_health(self, health: Health, *, published: bool) -> Status | None:
-        """Every write tells watchers one thing at least: an update, a status, or both if the state changed."""
+        """Every write tells watchers something: an update, a status, or both if the state changed."""
         changed = (health.state, health.error[:500]) != (self.state, self.error)
         self.state, self.error = health.state, health.error[:500]
         self.last_ok_at, self.next_poll_at = health.last_ok_at, health.next_poll_at

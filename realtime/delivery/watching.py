@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 PAGE = 200
 SETTLE_ATTEMPTS = 20
+# Feeds of one watcher that are started side by side: each may hold a value of the largest size meanwhile.
+STARTS_AT_ONCE = 50
 # While the layer is away, positions are compared this often whatever the setting says.
 CHECK_WHILE_AWAY_S = 1.0
 RETRY_S = 0.5
@@ -91,11 +93,12 @@ class Delivery:
         """
         watch = Watch(self, [])
         try:
-            async with asyncio.TaskGroup() as group:
-                for want in wants:
-                    seat, first = self._hub.join(want.feed_id, want.slug, watcher)
-                    watch._seats.append(seat)
-                    group.create_task(self._start(seat, want, first))
+            for some in range(0, len(wants), STARTS_AT_ONCE):
+                async with asyncio.TaskGroup() as group:
+                    for want in wants[some : some + STARTS_AT_ONCE]:
+                        seat, first = self._hub.join(want.feed_id, want.slug, watcher)
+                        watch._seats.append(seat)
+                        group.create_task(self._start(seat, want, first))
         except BaseExceptionGroup as errors:
             watch.leave()
             raise errors.exceptions[0] from None
@@ -132,6 +135,7 @@ class Delivery:
         """Bring a seat from where it stands up to the snapshot at least; where it stands then."""
         if standing is None:
             tell(seat, [value_event("snapshot", snapshot)])
+            await seat.watcher.drain()
         elif standing.epoch != snapshot.epoch or standing.offset > max(snapshot.offset, seat.offset):
             tell(seat, [value_event("reset", snapshot)])
         else:

@@ -11,10 +11,10 @@ from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from realtime.errors import BadInput, NotFound, TooLarge, Unavailable
-from realtime.feeds import journal, store
+from realtime.feeds import journal, publish, store
 from realtime.feeds.announcement import Announcement
 from realtime.feeds.models import Feed, JournalEntry
-from realtime.feeds.runtime import Feeds, publish
+from realtime.feeds.runtime import Feeds
 from realtime.feeds.store import Health, Store, Write, commit
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -15,6 +15,7 @@ from realtime.conf import conf
 from realtime.delivery.watching import Delivery
 from realtime.engine import Engine
 from realtime.feeds.runtime import Feeds
+from realtime.sources.freshness import keep_states
 
 
 class Command(BaseCommand):
@@ -68,6 +69,9 @@ async def _work(*, with_engine: bool) -> AsyncIterator[None]:
     try:
         if engine is not None:
             await engine.start()
+        else:
+            # So that feeds turn stale even when every engine has died.
+            feeds.supervisor.spawn("states", lambda: keep_states(feeds))
         yield
     finally:
         if engine is not None:

@@ -12,10 +12,10 @@ export function showHealth(root, status) {
   setText(line.querySelector("strong"), status.state);
   const words = [];
   if (status.last_ok_at) words.push(status.state === "fresh" ? "" : "last good ", timeElement("ago", status.last_ok_at));
-  else words.push("no value yet");
   if (["failing", "stale"].includes(status.state) && status.next_poll_at) {
-    words.push(" · next try ", timeElement("until", status.next_poll_at));
+    words.push(words.length ? " · next try " : "next try ", timeElement("until", status.next_poll_at));
   }
+  if (words.length === 0) words.push("no value yet");
   line.querySelector(".health-text").replaceChildren(...words);
   const error = root.querySelector(".health-error");
   const text = status.state === "fresh" ? "" : status.error;

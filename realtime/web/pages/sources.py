@@ -26,6 +26,7 @@ from realtime.sources.catalog import (
     read_source,
 )
 
+from ..format import number_text
 from ..forms import SourceForm, form_of, read_form, with_problems
 from ..look import HealthLook, health_look
 from .page import manager, page, page_number, session_of
@@ -40,6 +41,7 @@ class Line:
 
     draft: SourceDraft
     health: HealthLook
+    every: str
     duration_ms: float | None
 
 
@@ -149,7 +151,7 @@ def _line(row: SourceRow, now: datetime) -> Line:
     elif row.last_polled_at is None:
         state = "stale"
     health = health_look(state, row.last_polled_at, row.next_poll_at, row.last_error, now)
-    return Line(row.draft, health, row.last_duration_ms)
+    return Line(row.draft, health, number_text(row.draft.interval_s), row.last_duration_ms)
 
 
 def _problems(error: InvalidDraft | Conflict) -> dict[str, str]:

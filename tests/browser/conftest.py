@@ -1,0 +1,158 @@
+"""Real pages of a real server in a real browser: a site with feeds, and tabs that tolerate no error."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.serving import Server, Template, environment, manage
+
+PEOPLE = """
+from importlib import import_module
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from realtime.feeds.access import create_token
+client = Client()
+client.force_login(User.objects.create_superuser("ana", password="long enough"))
+print("session=" + client.cookies["sessionid"].value)
+print("token=" + create_token("test", ["read", "publish", "manage"])[1])
+"""
+
+
+class Inhabited(Template):
+    """A database with somebody who may do everything: a session and a token, good in every copy."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        said = manage(environment(folder), "shell", "-v", "0", "-c", PEOPLE)
+        self.session = re.findall(r"session=(\S+)", said)[0]
+        self.token = re.findall(r"token=(\S+)", said)[0]
+
+
+class Site:
+    """A running server, its API as somebody who may do everything, and that somebody's session."""
+
+    def __init__(self, server: Server, session: str, token: str) -> None:
+        self.server = server
+        self.session = session
+        self._token = token
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """One API request; raises for anything but success."""
+        request = urllib.request.Request(
+            f"{self.url}/api{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def add_feed(self, slug: str, *values: Any, title: str = "", public: bool = True) -> None:
+        """A push feed with these publications."""
+        self.call("POST", "/feeds", {"slug": slug, "title": title, "public": public})
+        for value in values:
+            self.publish(slug, value)
+
+    def publish(self, slug: str, value: Any) -> None:
+        self.call("POST", f"/feeds/{slug}/publish", {"data": value})
+
+
+class Tab:
+    """A page in a context of its own. Complaints of its console fail the test, unless `expected`."""
+
+    def __init__(self, context: BrowserContext, site: Site) -> None:
+        self.context = context
+        self.page: Page = context.new_page()
+        self.site = site
+        self.complaints: list[str] = []
+        self.expected: list[str] = []
+        self.page.on("console", lambda line: line.type in ("error", "warning") and self._note(line.text))
+        self.page.on("pageerror", lambda error: self._note(str(error)))
+
+    def _note(self, text: str) -> None:
+        self.complaints.append(text)
+
+    def open(self, path: str = "/") -> Page:
+        self.page.goto(self.site.url + path)
+        return self.page
+
+    def sign_in(self) -> None:
+        self.context.add_cookies([{"name": "sessionid", "value": self.site.session, "url": self.site.url}])
+
+    def wait_live(self) -> None:
+        self.wait_state("live")
+
+    def wait_state(self, state: str) -> None:
+        self.page.wait_for_selector(f"#connection[data-state={state}]")
+
+    def tile(self, slug: str) -> str:
+        """What a tile shows as its value."""
+        return self.page.locator(f"[data-feed={slug}] .value").inner_text()
+
+    def wait_tile(self, slug: str, text: str) -> None:
+        """Until the tile shows exactly this as its value."""
+        self.page.wait_for_function(
+            "([place, text]) => document.querySelector(place)?.innerText === text",
+            arg=[f"[data-feed={slug}] .value", text],
+        )
+
+    def unexpected(self) -> list[str]:
+        return [text for text in self.complaints if not any(words in text for words in self.expected)]
+
+
+OpenTab = Callable[..., Tab]
+
+
+@pytest.fixture(scope="session")
+def inhabited(tmp_path_factory: pytest.TempPathFactory) -> Inhabited:
+    return Inhabited(tmp_path_factory.mktemp("inhabited"))
+
+
+@pytest.fixture
+def site(inhabited: Inhabited, tmp_path: Path) -> Iterator[Site]:
+    """A site without feeds, whose engine polls."""
+    folder = tmp_path / "site"
+    server = Server(folder, environment(folder, **inhabited.copy(folder)))
+    server.start()
+    yield Site(server, inhabited.session, inhabited.token)
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: dict[str, Any]) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(**chromium)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def tab(browser: Browser, site: Site) -> Iterator[OpenTab]:
+    """A factory of tabs; its keywords are those of a browser context, such as `color_scheme`."""
+    tabs: list[Tab] = []
+
+    def make(**options: Any) -> Tab:
+        context = browser.new_context(**options)
+        context.set_default_timeout(15_000)
+        tabs.append(Tab(context, site))
+        return tabs[-1]
+
+    yield make
+    for each in tabs:
+        each.context.close()
+    complaints = [text for each in tabs for text in each.unexpected()]
+    assert not complaints, "\n".join(complaints)

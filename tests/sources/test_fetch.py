@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
 
 from realtime.errors import (
@@ -283,3 +284,23 @@ async def test_a_peer_that_hangs_up_in_the_tls_handshake_is_told(fetcher: Fetche
     with pytest.raises(FetchError, match=r"closed the connection|reset the connection"):
         await fetcher.fetch(Request(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"))
     server.close()
+
+
+class Lenient(AllowedNetworks):
+    """Lets every URL through, as if a parser had been fooled; the other two looks remain."""
+
+    def check_url(self, url: str) -> httpx.URL:
+        return httpx.URL(url)
+
+
+async def test_a_url_check_that_was_fooled_is_backed_by_the_resolver_and_the_socket(
+    upstream: Upstream,
+) -> None:
+    fetcher = Fetcher(Lenient(), limit_bytes=LIMIT)
+    with pytest.raises(AddressRefused, match="The name localhost leads to"):
+        await fetcher.fetch(Request(f"http://localhost:{upstream.port}/fooled"))
+    for host in ("127.0.0.1", "[::ffff:127.0.0.1]", "0x7f.1"):
+        with pytest.raises(AddressRefused):
+            await fetcher.fetch(Request(f"http://{host}:{upstream.port}/fooled"))
+    assert upstream.requests["/fooled"] == 0
+    await fetcher.aclose()

@@ -93,17 +93,17 @@ async def test_another_origin_gets_none_of_the_headers_not_even_after_coming_bac
     assert "s3cret" in str(upstream.heard["/out"][-1].headers)
 
 
-async def test_from_https_to_http_is_another_origin() -> None:
+async def test_from_https_to_http_on_one_port_is_another_origin() -> None:
     asked: list[httpx.Request] = []
 
     def network(request: httpx.Request) -> httpx.Response:
         asked.append(request)
         if request.url.scheme == "https":
-            return httpx.Response(302, headers={"Location": "http://example.com/plain"})
+            return httpx.Response(302, headers={"Location": "http://example.com:8443/plain"})
         return httpx.Response(200, json=1)
 
     fetcher = Fetcher(AllowedNetworks(), limit_bytes=1000, transport=httpx.MockTransport(network))
-    await fetcher.fetch(Request("https://example.com/", headers=SECRETS))
+    await fetcher.fetch(Request("https://example.com:8443/", headers=SECRETS))
     assert "x-key" in asked[0].headers
     assert "x-key" not in asked[1].headers
     await fetcher.aclose()

@@ -23,13 +23,14 @@ ARROWS: dict[str, set[str]] = {
     "sources": {"feeds"},
     "delivery": {"feeds"},
     "engine": {"feeds", "sources"},
+    "processes": set(),
     "web": {"feeds", "sources", "delivery"},
     # These only put the rooms together.
     "models": {"feeds", "sources"},
     "admin": {"feeds", "sources", "admin_forms"},
     "admin_forms": {"feeds", "sources"},
     "apps": {"feeds", "sources", "delivery", "web"},
-    "management": {"feeds", "sources", "delivery", "engine", "web"},
+    "management": {"feeds", "sources", "delivery", "engine", "web", "processes"},
 }
 
 # Packages with one door each: everything else goes through these files.

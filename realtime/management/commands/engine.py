@@ -10,12 +10,14 @@ from django.core.management.base import BaseCommand
 
 from realtime.engine import Engine
 from realtime.feeds.runtime import Feeds
+from realtime.processes import allow_many_sockets
 
 
 class Command(BaseCommand):
     help = "Poll sources and keep feeds in order, until SIGTERM or SIGINT. Run as many as you want."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        allow_many_sockets()
         asyncio.run(self._run())
 
     async def _run(self) -> None:

@@ -15,6 +15,7 @@ from realtime.conf import conf
 from realtime.delivery.watching import Delivery
 from realtime.engine import Engine
 from realtime.feeds.runtime import Feeds
+from realtime.processes import allow_many_sockets
 from realtime.sources.freshness import keep_states
 
 
@@ -33,6 +34,7 @@ class Command(BaseCommand):
         from realtime.delivery.serve import HeadwaterServer, port_is_taken
 
         _check_database()
+        allow_many_sockets()
         from project.asgi import application
 
         host, port = conf().host, conf().port

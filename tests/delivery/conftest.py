@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -97,7 +99,9 @@ class Socket:
         return bool(await self._inner.receive_nothing())
 
     async def leave(self) -> None:
-        await self._inner.disconnect(timeout=5)
+        # After a time-out the application is cancelled. That test has failed; its neighbours must not.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._inner.disconnect(timeout=5)
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ async def test_a_feed_that_is_not_public_any_more_is_closed_to_strangers(house: 
     stranger = await house.connect("/ws/feeds/open/")
     publisher = await house.connect(f"/ws/feeds/open/?token={token}")
     await stranger.read_values(1)
+    await publisher.read_values(1)
     await house.feeds.database.write(lambda: change_feed("open", public=False))
     await Patrol.of(house.feeds).go_round()
     message, code = await stranger.closing()

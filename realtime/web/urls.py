@@ -8,6 +8,7 @@ from django.urls import path
 from .demo import machine
 from .pages.board import board
 from .pages.feed import feed
+from .pages.icon import icon
 from .pages.sources import edit_source, new_source, poll_source, remove_source, sources
 
 urlpatterns = [
@@ -20,5 +21,6 @@ urlpatterns = [
     path("sources/<str:slug>/delete/", remove_source, name="delete_source"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("favicon.ico", icon, name="icon"),
     path("demo/machine", machine, name="demo_machine"),
 ]

@@ -1,7 +1,19 @@
 // A feed's health in words; realtime/web/look.py and parts/health.html do the same on the server.
 
-import { setText } from "./dom.js";
+import { element, setText } from "./dom.js";
 import { timeElement } from "./clock.js";
+
+/** Phrases that a narrow tile may break between, not within. */
+function phrases({ state, last_ok_at: lastOk, next_poll_at: next }) {
+  const waits = (state === "failing" || state === "stale") && next;
+  const said = [];
+  if (lastOk) {
+    const before = state === "fresh" ? "" : "last good ";
+    said.push(element("span", {}, before, timeElement("ago", lastOk), waits ? " ·" : ""), " ");
+  }
+  if (waits) said.push(element("span", {}, "next try ", timeElement("until", next)));
+  return said.length ? said : ["no value yet"];
+}
 
 /**
  * status: {state, last_ok_at, next_poll_at, error}; shown in `root`'s .health and .health-error.
@@ -10,13 +22,7 @@ export function showHealth(root, status) {
   const line = root.querySelector(".health");
   line.dataset.state = status.state;
   setText(line.querySelector("strong"), status.state);
-  const words = [];
-  if (status.last_ok_at) words.push(status.state === "fresh" ? "" : "last good ", timeElement("ago", status.last_ok_at));
-  if (["failing", "stale"].includes(status.state) && status.next_poll_at) {
-    words.push(words.length ? " · next try " : "next try ", timeElement("until", status.next_poll_at));
-  }
-  if (words.length === 0) words.push("no value yet");
-  line.querySelector(".health-text").replaceChildren(...words);
+  line.querySelector(".health-text").replaceChildren(...phrases(status));
   const error = root.querySelector(".health-error");
   const text = status.state === "fresh" ? "" : status.error;
   error.hidden = !text;

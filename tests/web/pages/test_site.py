@@ -63,6 +63,11 @@ async def test_unknown_pages_say_so_in_style(feeds: Feeds, stranger: Browser) ->
     assert "Nothing flows here" in page.text
 
 
+async def test_the_icon_is_found_where_browsers_look_for_it(feeds: Feeds, stranger: Browser) -> None:
+    response = await stranger.client.get("/favicon.ico")
+    assert (response.status_code, response.headers["Location"]) == (302, "/static/img/headwater.svg")
+
+
 async def test_pages_are_kept_by_no_shared_cache(feeds: Feeds, stranger: Browser) -> None:
     headers = (await stranger.get("/")).response.headers
     assert headers["Cache-Control"] == "private, no-cache"

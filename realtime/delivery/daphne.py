@@ -64,6 +64,8 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message.get("type") == "websocket.close" and self.state == self.STATE_OPEN:
             self.sendCloseFrame(message.get("code", 1000), message.get("reason", "").encode()[:123])
+        elif message.get("type") == "websocket.send" and self.state != self.STATE_OPEN:
+            raise ConnectionResetError("The client is gone.")  # what ASGI has a server raise
         else:
             super().handle_reply(message)
 

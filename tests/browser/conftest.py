@@ -132,8 +132,10 @@ def site(inhabited: Inhabited, tmp_path: Path) -> Iterator[Site]:
     server.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: dict[str, Any]) -> Iterator[Browser]:
+    """One browser for a module's tests, and gone after them: while it is here its loop counts as running,
+    and asynchronous tests could not start theirs."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(**chromium)
         yield running

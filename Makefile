@@ -28,8 +28,8 @@ dev:
 
 test: dev ## Every test, on SQLite, then those of the database on PostgreSQL
 	@$(PY) -m tests.programs
-	$(PY) -m pytest -n 2 --dist loadgroup
-	$(PY) -m tests.services pytest -n 2 --dist loadgroup -m database
+	$(PY) -m pytest -n 2 --dist worksteal
+	$(PY) -m tests.services pytest -n 2 --dist worksteal -m database
 
 check: dev ## ruff, mypy and the arrows between the rooms
 	$(PY) -m ruff check

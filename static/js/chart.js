@@ -61,8 +61,12 @@ function fit(chart, place, height) {
   drawn.add(chart);
 }
 
+// A value holds until the next publication: an unchanged one is not published, so a slope would be invented.
+const steps = uPlot.paths.stepped({ align: 1 });
+
 function lineSeries(more = {}) {
   return {
+    paths: steps,
     stroke: () => colours().accent,
     fill: area,
     width: 1.75,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Headwater's command line: `serve`, `engine`, `add_source`, `add_feed`, `tail`, `create_token`, and Django's own."""
+"""The command line: `serve`, `engine`, `add_source`, `add_feed`, `tail`, `create_token`, and Django's own."""
 
 import os
 import sys

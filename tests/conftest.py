@@ -18,7 +18,7 @@ MakeServer = Callable[..., Server]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use the database in this process run on PostgreSQL too: `-m database` finds them."""
+    """Tests that use the database in this process run on PostgreSQL too, with those marked by hand."""
     for item in items:
         if item.get_closest_marker("django_db"):
             item.add_marker("database")

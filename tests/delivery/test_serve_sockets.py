@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
@@ -88,6 +89,7 @@ def test_a_slow_reader_is_closed_by_its_code_and_its_neighbour_gets_everything(s
         assert _close_code(slow) == 4408
 
 
+@pytest.mark.database
 def test_kill_9_leaves_no_hole_and_a_client_that_resumes_has_everything_once(serve: MakeServer) -> None:
     server = serve()
     token = furnish(server, "count")
@@ -134,6 +136,7 @@ def test_kill_9_leaves_no_hole_and_a_client_that_resumes_has_everything_once(ser
     assert killed == 2
 
 
+@pytest.mark.database
 def test_commits_of_another_process_arrive_within_two_seconds(serve: MakeServer) -> None:
     server = serve("--no-engine")
     furnish(server, "count")

@@ -72,6 +72,9 @@ class Conf(BaseSettings):
     # Doors
     feeds_per_socket: int = _row(200, "Feeds that one socket may watch.", ge=1, le=10_000)
     send_limit_bytes: int = _row(1024 * 1024, "Bytes that may wait for one slow reader.", ge=65_536)
+    stall_limit_s: float = _row(
+        10.0, "How long a client may read nothing while something waits for it.", ge=1
+    )
     message_limit_bytes: int = _row(64 * 1024, "Largest message that a client may send.", ge=1024)
     heartbeat_s: float = _row(15.0, "Silence on an SSE stream after which a comment is sent.", ge=1)
     access_check_s: float = _row(30.0, "How often an open stream's right to read is checked again.", ge=1)

@@ -21,6 +21,7 @@
     │   ├── TooManyRedirects   more hops than allowed, or a loop
     │   ├── BadStatus          an answer whose status is not a success
     │   └── BadResponse        an answer that is not HTTP, is encoded, or broke off
+    ├── UnknownInsides         a library is of a release that this one does not know
     └── ExtractError           the answer came, but the value is not in it
 
 Every class has a stable `code` for machines; the message tells a person what to do next.
@@ -180,3 +181,9 @@ class ExtractError(HeadwaterError):
     """The answer came, but it cannot be read as the format says, or the value is not in it."""
 
     code = "extract_failed"
+
+
+class UnknownInsides(HeadwaterError):
+    """A library is of a release whose insides are not the known ones. Nothing was started."""
+
+    code = "unknown_insides"

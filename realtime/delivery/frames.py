@@ -37,12 +37,23 @@ class Event:
         return f"{identity}data: {self.plain}\n\n".encode()
 
     @cached_property
-    def size(self) -> int:
-        """Bytes on the wire, without framing."""
-        return len(self.plain.encode())
+    def frame(self) -> bytes:
+        """The event as a finished WebSocket frame, the same bytes for every socket."""
+        return text_frame(self.plain)
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.slug} {self.position or ''}>"
+
+
+def text_frame(text: str) -> bytes:
+    """One unfragmented, unmasked text frame (RFC 6455, section 5.2), as servers send them."""
+    payload = text.encode()
+    size = len(payload)
+    if size < 126:
+        return b"\x81%c%b" % (size, payload)
+    if size < 1 << 16:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), payload)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
 
 
 def update_event(slug: str, publication: Publication) -> Event:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from functools import partial
 from typing import Any
 
 from channels.consumer import AsyncConsumer
@@ -23,8 +24,9 @@ from realtime.feeds.runtime import Feeds
 
 from .admission import Asked, admit, asked_for_many, asked_for_one
 from .codes import error_message, internal_error, refusal_of
-from .connection import Connection, drain_of, size_of
-from .frames import Event
+from .connection import Connection, size_of
+from .direct import DirectConnection, Handle
+from .frames import Event, text_frame
 from .patrol import Patrol, Visit
 from .watching import Delivery
 
@@ -55,7 +57,6 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
         self.scope = scope
         self.base_send = send
         self.closed = False
-        self.drain = drain_of(scope)
         try:
             async with contextlib.AsyncExitStack() as self.leaving:
                 try:
@@ -92,11 +93,7 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
         feeds = Feeds.current()
         asked = self.asked()
         principal, wants = await admit(self.scope, asked, feeds.database)
-        self.connection: Connection[str] = Connection(
-            _plain, self.write, feeds=len(wants), limit_bytes=conf().send_limit_bytes
-        )
-        writer = asyncio.create_task(self.write_all())
-        self.leaving.push_async_callback(_end, writer)
+        self.connection = self.open_connection(feeds=len(wants))
         watch = await Delivery.current().watch(wants, self.connection)
         self.leaving.callback(watch.leave)
         self.connection.settled()
@@ -104,6 +101,32 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
         visit = Visit(principal, wants, self.connection.end)
         patrol.enter(visit)
         self.leaving.callback(patrol.leave, visit)
+
+    def open_connection(self, *, feeds: int) -> DirectConnection | Connection[str]:
+        """On the server's own handle where there is one; elsewhere a queue and a task that writes."""
+        handle = (self.scope.get("extensions") or {}).get("headwater")
+        if handle is not None:
+            direct = DirectConnection(
+                handle,
+                feeds=feeds,
+                limit_bytes=conf().send_limit_bytes,
+                stall_s=conf().stall_limit_s,
+                ended=partial(self.end_directly, handle),
+            )
+            self.leaving.callback(direct.release)
+            return direct
+        connection: Connection[str] = Connection(
+            _plain, self.write, feeds=feeds, limit_bytes=conf().send_limit_bytes
+        )
+        writer = asyncio.create_task(self.write_all(connection))
+        self.leaving.push_async_callback(_end, writer)
+        return connection
+
+    def end_directly(self, handle: Handle, error: HeadwaterError) -> None:
+        """The error message and the close code, by the server's handle."""
+        self.closed = True
+        handle.write(text_frame(error_message(error)))
+        handle.close(refusal_of(error).close, error.code)
 
     def hear(self, message: Message) -> None:
         """A client's message: a ping, or an error. Raises BadMessage and TooLarge."""
@@ -122,14 +145,13 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
         self.connection.put(PONG)
 
     async def write(self, text: str) -> None:
-        """One message, when the server's buffer has room for it."""
-        await self.drain()
+        """One message."""
         await self.send({"type": "websocket.send", "text": text})
 
-    async def write_all(self) -> None:
+    async def write_all(self, connection: Connection[str]) -> None:
         """The writer: sends until the connection ends, and says why it did."""
         try:
-            refusal = await self.connection.run()
+            refusal = await connection.run()
         except OSError:
             return  # the client has gone; the server will say so
         except Exception:

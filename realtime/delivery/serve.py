@@ -14,7 +14,7 @@ from daphne.server import Server
 from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 
-from .daphne import Buffer, Request, Socket, build_channel
+from .daphne import Buffer, Handle, Outbox, Request, Socket, build_channel, check_insides
 from .sse import is_stream
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,8 @@ class HeadwaterServer(Server):  # type: ignore[misc]
     listening   called with the real port once connections are taken
     work        entered on the server's loop at the start, left at the end, when the sockets are closed
 
-    After `run`: `failure` is why it could not listen or work, None if it ended in order.
+    Raises UnknownInsides when a library is of an unknown release. After `run`: `failure` is why it could not
+    listen or work, None if it ended in order.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         work: Callable[[], AbstractAsyncContextManager[None]],
         access_log: bool = False,
     ) -> None:
+        check_insides()
         endpoints = build_endpoint_description_strings(host=host, port=port)
         super().__init__(
             application,
@@ -65,6 +67,7 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         self._work = work
         self._ports: list[Any] = []
         self._stopping = asyncio.Event()
+        self._outbox = Outbox()
         self._worker: asyncio.Task[None] | None = None
         self.failure: BaseException | None = None
 
@@ -100,7 +103,8 @@ class HeadwaterServer(Server):  # type: ignore[misc]
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, Socket):
-            scope["extensions"] = {"headwater": protocol.buffer}
+            protocol.handle = Handle(protocol, self._outbox)
+            scope["extensions"] = {"headwater": protocol.handle}
         elif is_stream(scope):
             buffer = Buffer()
             protocol.feel(buffer)

@@ -14,6 +14,7 @@ from django.db.migrations.executor import MigrationExecutor
 from realtime.conf import conf
 from realtime.delivery.watching import Delivery
 from realtime.engine import Engine
+from realtime.errors import UnknownInsides
 from realtime.feeds.runtime import Feeds
 from realtime.processes import allow_many_sockets
 from realtime.sources.freshness import keep_states
@@ -38,14 +39,17 @@ class Command(BaseCommand):
         from project.asgi import application
 
         host, port = conf().host, conf().port
-        server = HeadwaterServer(
-            application,
-            host=host,
-            port=port,
-            listening=self._say_listening,
-            work=partial(_work, with_engine=not no_engine),
-            access_log=access_log,
-        )
+        try:
+            server = HeadwaterServer(
+                application,
+                host=host,
+                port=port,
+                listening=self._say_listening,
+                work=partial(_work, with_engine=not no_engine),
+                access_log=access_log,
+            )
+        except UnknownInsides as error:
+            raise CommandError(error.message) from error
         try:
             server.run()
         finally:

@@ -1,0 +1,186 @@
+"""The neutral load client: many WebSocket subscribers in one epoll loop: the server is the bottleneck.
+
+A message counts when it holds `"ts":<CLOCK_MONOTONIC in ns>` and `"sn":<number from 0>`, whatever is around
+them. It prints one line of JSON when all are subscribed, and one with the result when its input ends.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import select
+import socket
+import statistics
+import struct
+import sys
+import time
+
+MESSAGE = re.compile(rb'"sn": ?(\d+), ?"ts": ?(\d+)')
+OPENING_AT_ONCE = 50
+
+
+class Subscriber:
+    """One connection, the bytes of it that are no whole frame yet, and the last number that it got."""
+
+    __slots__ = ("data", "got", "last", "open", "socket")
+
+    def __init__(self, address: tuple[str, int], path: str) -> None:
+        self.socket = socket.create_connection(address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.socket.send(
+            f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        self.data = b""
+        self.open = False
+        self.last: int | None = None
+        self.got = 0
+
+
+def masked(text: str) -> bytes:
+    """A client's text frame, masked with zeros."""
+    payload = text.encode()
+    size = bytes((0x80 | len(payload),)) if len(payload) < 126 else b"\xfe" + struct.pack(">H", len(payload))
+    return b"\x81" + size + b"\0\0\0\0" + payload
+
+
+class Load:
+    def __init__(self, port: int, path: str, connections: int, first_words: list[str]) -> None:
+        self.address = ("127.0.0.1", port)
+        self.path, self.connections, self.first_words = path, connections, first_words
+        self.poll = select.epoll()
+        self.subscribers: dict[int, Subscriber] = {}
+        self.opened = self.closed = self.lost = self.doubled = self.reordered = 0
+        self.latencies: list[int] = []
+        self.first = self.highest = -1
+
+    def open_all(self) -> None:
+        while self.opened < self.connections:
+            while (
+                len(self.subscribers) < self.connections
+                and len(self.subscribers) - self.opened < OPENING_AT_ONCE
+            ):
+                each = Subscriber(self.address, self.path)
+                self.subscribers[each.socket.fileno()] = each
+                self.poll.register(each.socket, select.EPOLLIN)
+            self.turn(10)
+
+    def turn(self, timeout_s: float) -> None:
+        for number, _ in self.poll.poll(timeout_s, 512):
+            each = self.subscribers.get(number)
+            if each is not None:
+                self.read(each)
+
+    def read(self, each: Subscriber) -> None:
+        try:
+            chunk = each.socket.recv(1 << 18)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        now = time.monotonic_ns()
+        if not chunk:
+            self.closed += 1
+            self.poll.unregister(each.socket)
+            return
+        data = each.data + chunk
+        if not each.open:
+            head, end, data = data.partition(b"\r\n\r\n")
+            if not end:
+                each.data = head
+                return
+            if b" 101 " not in head:
+                sys.exit(f"refused: {head[:200]!r}")
+            each.open = True
+            self.opened += 1
+            for words in self.first_words:
+                each.socket.send(masked(words))
+        each.data = self.frames(each, data, now)
+
+    def frames(self, each: Subscriber, data: bytes, now: int) -> bytes:
+        """Count every whole frame; what is left over."""
+        at, end = 0, len(data)
+        while end - at >= 2:
+            size, head = data[at + 1] & 127, 2
+            if size == 126:
+                if end - at < 4:
+                    break
+                size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
+            elif size == 127:
+                if end - at < 10:
+                    break
+                size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
+            if end - at < head + size:
+                break
+            if data[at] & 15 == 9:
+                each.socket.send(b"\x8a\x80\0\0\0\0")
+            else:
+                for match in MESSAGE.finditer(data, at + head, at + head + size):
+                    self.count(each, int(match[1]), now - int(match[2]))
+            at += head + size
+        return data[at:]
+
+    def count(self, each: Subscriber, number: int, latency: int) -> None:
+        self.latencies.append(latency)
+        each.got += 1
+        if each.last is not None:
+            if number == each.last:
+                self.doubled += 1
+            elif number < each.last:
+                self.reordered += 1
+            else:
+                self.lost += number - each.last - 1
+        each.last = number
+        self.highest = max(self.highest, number)
+
+    def run(self) -> dict[str, float]:
+        """Read until standard input names the last number published, then what is still under way."""
+        self.latencies.clear()
+        self.poll.register(sys.stdin.fileno(), select.EPOLLIN)
+        deadline = None
+        while deadline is None or time.monotonic() < deadline:
+            for number, _ in self.poll.poll(0.2, 512):
+                if number == sys.stdin.fileno():
+                    last = int(sys.stdin.readline())
+                    self.poll.unregister(number)
+                    deadline = time.monotonic() + 10
+                elif number in self.subscribers:
+                    self.read(self.subscribers[number])
+            if deadline is not None and all(each.last == last for each in self.subscribers.values()):
+                break
+        # Who lacks the end lost it: nothing has come for it within ten seconds.
+        for each in self.subscribers.values():
+            self.lost += last - (each.last if each.last is not None else -1)
+        cuts = statistics.quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
+        return {
+            "delivered": len(self.latencies),
+            "p50_ms": cuts[49] / 1e6,
+            "p99_ms": cuts[98] / 1e6,
+            "lost": self.lost,
+            "doubled": self.doubled,
+            "reordered": self.reordered,
+            "closed": self.closed,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("path")
+    parser.add_argument("connections", type=int)
+    parser.add_argument("--core", type=int, required=True)
+    parser.add_argument("--first-words", action="append", default=[])
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {options.core})
+    load = Load(options.port, options.path, options.connections, options.first_words)
+    load.open_all()
+    print(json.dumps({"open": load.opened}), flush=True)
+    print(json.dumps(load.run()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""Daphne's handle: one write a turn, by the socket itself when nothing waits, never past what does."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from twisted.internet.tcp import Server as TcpConnection
+
+from realtime.delivery import daphne
+from realtime.delivery.daphne import Handle, Outbox, Socket, check_insides
+from realtime.errors import UnknownInsides
+
+
+class Wire:
+    """The operating system's socket: takes so many bytes at a time."""
+
+    def __init__(self, room: int = 1 << 20) -> None:
+        self.room = room
+        self.sends: list[bytes] = []
+
+    def send(self, data: bytes) -> int:
+        if self.room == 0:
+            raise BlockingIOError
+        self.sends.append(data[: self.room])
+        taken = min(len(data), self.room)
+        self.room -= taken
+        return taken
+
+
+class Plain(TcpConnection):  # type: ignore[misc]
+    """A plain TCP transport without a reactor."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.socket = wire
+        self._tempDataBuffer: list[bytes] = []
+        self._tempDataLen = 0
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+
+
+class Connected:
+    """What a handle needs of its WebSocket."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.state = Socket.STATE_OPEN
+        self.closed: list[tuple[int, bytes]] = []
+
+    def sendCloseFrame(self, code: int, reason: bytes) -> None:  # noqa: N802 - autobahn's name
+        self.closed.append((code, reason))
+
+
+def connect(
+    monkeypatch: pytest.MonkeyPatch, wire: Wire, outbox: Outbox, *, kind: type = Plain
+) -> tuple[Handle, Connected]:
+    monkeypatch.setattr(daphne, "TcpConnection", Plain)
+    socket = Connected(kind(wire))
+    return Handle(socket, outbox), socket  # type: ignore[arg-type]
+
+
+async def test_the_frames_of_one_turn_leave_in_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire, outbox = Wire(), Outbox()
+    handle, _ = connect(monkeypatch, wire, outbox)
+    for number in range(200):
+        handle.write(b"%d," % number)
+    assert wire.sends == []
+    await asyncio.sleep(0)
+    assert wire.sends == [b"".join(b"%d," % number for number in range(200))]
+
+
+async def test_what_the_socket_does_not_take_goes_through_the_transport_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wire, outbox = Wire(room=3), Outbox()
+    handle, socket = connect(monkeypatch, wire, outbox)
+    handle.write(b"abcdef")
+    await asyncio.sleep(0)
+    wire.room = 100
+    handle.write(b"ghi")
+    await asyncio.sleep(0)
+    assert wire.sends == [b"abc"]
+    assert socket.transport.written == [b"def", b"ghi"], "never past what is waiting"
+    assert handle.waiting == 6
+
+
+async def test_a_full_socket_hands_everything_to_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
+    handle, socket = connect(monkeypatch, Wire(room=0), Outbox())
+    handle.write(b"abc")
+    await asyncio.sleep(0)
+    assert socket.transport.written == [b"abc"]
+
+
+async def test_another_kind_of_connection_is_never_written_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Encrypted(Plain):
+        pass
+
+    wire = Wire()
+    handle, socket = connect(monkeypatch, wire, Outbox(), kind=Encrypted)
+    handle.write(b"abc")
+    await asyncio.sleep(0)
+    assert (wire.sends, socket.transport.written) == ([], [b"abc"])
+
+
+async def test_nothing_follows_a_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire()
+    handle, socket = connect(monkeypatch, wire, Outbox())
+    handle.write(b"last")
+    handle.close(1012, "restart")
+    assert (wire.sends, socket.closed) == ([b"last"], [(1012, b"restart")])
+    socket.state = Socket.STATE_CLOSING
+    handle.write(b"late")
+    handle.close(1000, "again")
+    await asyncio.sleep(0)
+    assert (wire.sends, socket.closed) == ([b"last"], [(1012, b"restart")])
+
+
+async def test_a_large_audience_leaves_the_loop_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox = Outbox()
+    wires = [Wire() for _ in range(Outbox.YIELD_EVERY * 2 + 1)]
+    for wire in wires:
+        connect(monkeypatch, wire, outbox)[0].write(b"x")
+    done = []
+    for _ in range(3):
+        await asyncio.sleep(0)
+        done.append(sum(len(wire.sends) for wire in wires))
+    assert done == [200, 400, 401]
+
+
+async def test_a_client_that_stops_reading_and_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    handle, _ = connect(monkeypatch, Wire(), Outbox())
+    told: list[bool] = []
+    handle.listen(told.append)
+    handle.pauseProducing()
+    handle.resumeProducing()
+    assert told == [True, False]
+
+
+def test_the_insides_of_the_locked_releases_are_known() -> None:
+    check_insides()
+
+
+def test_an_unknown_release_is_told_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        daphne, "RELIED_ON", (*daphne.RELIED_ON, (daphne.WebSocketProtocol, ("sendInAnotherWay",), ()))
+    )
+    with pytest.raises(UnknownInsides, match=r"daphne 4.*sendInAnotherWay is not there"):
+        check_insides()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
+
 from realtime.feeds.models import Feed
 from realtime.sources.models import Extraction, Source
 
 
+@transaction.atomic  # as in the catalog: a poller that runs never sees a source without its feeds
 def make_source(
     slug: str = "quotes",
     *,

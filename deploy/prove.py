@@ -127,10 +127,10 @@ async def breaking(stack: Stack, publisher: Publisher) -> None:
     await some_more()
     await do("stopped web1", "stop", "web1")
     await do("started web1", "start", "web1")
-    await until(lambda: "healthy" in stack("ps", "web1"), "web1 is healthy")
+    await until(lambda: "(healthy)" in stack("ps", "web1"), "web1 is healthy")
     await do("killed web2", "kill", "-s", "KILL", "web2")
     await do("started web2", "start", "web2")
-    await until(lambda: "healthy" in stack("ps", "web2"), "web2 is healthy")
+    await until(lambda: "(healthy)" in stack("ps", "web2"), "web2 is healthy")
     await do("restarted redis", "restart", "redis")
     await some_more(100)
 
@@ -165,7 +165,8 @@ async def prove(stack: Stack) -> None:
         polled = check_polling(stack)
         await breaking(stack, publisher)
         await until(polled, "the engine polls and the polled feed moves")
-        told("the engine polls, and the feed that it fills moves")
+        await until(lambda: "(healthy)" in stack("ps", "engine"), "the engine is healthy")
+        told("the engine polls, is healthy, and the feed that it fills moves")
         publisher.stopping = True
         await publishing
         everything = publisher.published

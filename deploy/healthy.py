@@ -1,4 +1,4 @@
-"""Exits 0 when the process in this container is well, for health checks: `python -m deploy.healthy web|engine`.
+"""Exits 0 when this container's process is well, for health checks: `python -m deploy.healthy web|engine`.
 
 A web process answers; an engine left its sign of life in the database lately. No Django, so that a check
 every few seconds costs little.

@@ -56,7 +56,7 @@ class Load:
         self.subscribers: dict[int, Subscriber] = {}
         self.opened = self.closed = self.lost = self.doubled = self.reordered = 0
         self.latencies: list[int] = []
-        self.first = self.highest = -1
+        self.began = time.monotonic_ns()
 
     def open_all(self) -> None:
         while self.opened < self.connections:
@@ -120,12 +120,14 @@ class Load:
                 each.socket.send(b"\x8a\x80\0\0\0\0")
             else:
                 for match in MESSAGE.finditer(data, at + head, at + head + size):
-                    self.count(each, int(match[1]), now - int(match[2]))
+                    self.count(each, int(match[1]), int(match[2]), now)
             at += head + size
         return data[at:]
 
-    def count(self, each: Subscriber, number: int, latency: int) -> None:
-        self.latencies.append(latency)
+    def count(self, each: Subscriber, number: int, sent: int, now: int) -> None:
+        if sent < self.began:
+            return  # what an earlier round published last, as a first value
+        self.latencies.append(now - sent)
         each.got += 1
         if each.last is not None:
             if number == each.last:
@@ -135,11 +137,9 @@ class Load:
             else:
                 self.lost += number - each.last - 1
         each.last = number
-        self.highest = max(self.highest, number)
 
     def run(self) -> dict[str, float]:
         """Read until standard input names the last number published, then what is still under way."""
-        self.latencies.clear()
         self.poll.register(sys.stdin.fileno(), select.EPOLLIN)
         deadline = None
         while deadline is None or time.monotonic() < deadline:

@@ -17,8 +17,7 @@ help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 run: install ## Serve on http://127.0.0.1:8000; all set-up is done at the first start
-	@PORT=$(PORT) $(OPENED) $(PY) manage.py first_start --demo
-	@PORT=$(PORT) $(OPENED) exec $(PY) manage.py serve
+	@PORT=$(PORT) $(OPENED) exec $(PY) manage.py serve --first-start
 
 install: ## The environment in .venv/, without starting anything
 	@$(BOOTSTRAP)

@@ -18,6 +18,8 @@ from realtime.sources.models import Source
 
 
 class Command(BaseCommand):
+    # They load all pages and doors, which would double the time of every start.
+    requires_system_checks: list[str] = []
     help = "Migrate, and where there is no user yet, make an administrator and print the password, once."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -28,12 +29,17 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--no-engine", action="store_true", help="leave polling to `manage.py engine`")
+        parser.add_argument("--first-start", action="store_true", help="do `first_start --demo` before that")
         parser.add_argument("--access-log", action="store_true", help="one line per request and socket")
 
-    def handle(self, *args: Any, no_engine: bool, access_log: bool, **options: Any) -> None:
+    def handle(
+        self, *args: Any, no_engine: bool, first_start: bool, access_log: bool, **options: Any
+    ) -> None:
         # Installs Twisted's reactor, so it must come before anything else that might import Twisted.
         from realtime.delivery.serve import HeadwaterServer, port_is_taken
 
+        if first_start:
+            call_command("first_start", demo=True, stdout=self.stdout)
         _check_database()
         allow_many_sockets()
         from project.asgi import application

@@ -74,7 +74,7 @@ class Socket:
 
     async def read(self) -> dict[str, Any]:
         """The next message."""
-        content: dict[str, Any] = json.loads(await self._inner.receive_from(timeout=5))
+        content: dict[str, Any] = json.loads(await self._inner.receive_from(timeout=20))
         return content
 
     async def read_values(self, count: int) -> list[Any]:
@@ -91,7 +91,7 @@ class Socket:
         message = await self.read()
         while message["type"] != "error":
             message = await self.read()
-        output = await self._inner.receive_output(timeout=5)
+        output = await self._inner.receive_output(timeout=20)
         assert output["type"] == "websocket.close"
         return message, output["code"]
 

@@ -28,6 +28,8 @@ from .codes import RESTART_CODE, error_body
 
 # Two hundred feeds with their positions fit into one request line.
 HEADER_LIMIT_BYTES = 64 * 1024
+# A client's messages that may wait for the application; with more, no more is read from it.
+INBOUND_LIMIT = 64
 
 
 @implementer(IPushProducer)
@@ -121,6 +123,10 @@ class Handle(Buffer):
             self._outbox.add(self)
         self._pending.append(frame)
 
+    def heard(self) -> None:
+        """One of the client's messages was taken; see `INBOUND_LIMIT`."""
+        self._socket.read_on()
+
     def flush(self) -> None:
         """Send what was written in this turn."""
         pending = self._pending
@@ -164,6 +170,16 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket with a handle, and close codes with their reason."""
 
     handle: Handle
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        super().onMessage(payload, isBinary)
+        if self.application_queue.qsize() >= INBOUND_LIMIT:
+            self.transport.pauseProducing()
+
+    def read_on(self) -> None:
+        """The application took a message: read from the client again, if it was too far ahead."""
+        if self.application_queue.qsize() == INBOUND_LIMIT - 1:
+            self.transport.resumeProducing()
 
     def onOpen(self) -> None:  # noqa: N802
         self.transport.unregisterProducer()

@@ -56,6 +56,7 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
     ) -> None:
         self.scope = scope
         self.base_send = send
+        self.handle: Handle | None = (scope.get("extensions") or {}).get("headwater")
         self.closed = False
         try:
             async with contextlib.AsyncExitStack() as self.leaving:
@@ -83,6 +84,8 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
             case "websocket.connect":
                 await self.connect()
             case "websocket.receive":
+                if self.handle is not None:
+                    self.handle.heard()
                 self.hear(message)
             case "websocket.disconnect":
                 raise StopConsumer
@@ -104,14 +107,13 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
 
     def open_connection(self, *, feeds: int) -> DirectConnection | Connection[str]:
         """On the server's own handle where there is one; elsewhere a queue and a task that writes."""
-        handle = (self.scope.get("extensions") or {}).get("headwater")
-        if handle is not None:
+        if self.handle is not None:
             direct = DirectConnection(
-                handle,
+                self.handle,
                 feeds=feeds,
                 limit_bytes=conf().send_limit_bytes,
                 stall_s=conf().stall_limit_s,
-                ended=partial(self.end_directly, handle),
+                ended=partial(self.end_directly, self.handle),
             )
             self.leaving.callback(direct.release)
             return direct

@@ -141,6 +141,37 @@ async def test_a_client_that_stops_reading_and_goes_on_is_told(monkeypatch: pyte
     assert told == [True, False]
 
 
+class Reader:
+    """A transport that can be told to stop reading."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:  # noqa: N802 - Twisted's names
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:  # noqa: N802
+        self.told.append("resume")
+
+
+def test_no_more_is_read_from_a_client_that_is_too_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daphne, "INBOUND_LIMIT", 3)
+    monkeypatch.setattr(
+        daphne.WebSocketProtocol,
+        "onMessage",
+        lambda self, payload, binary: self.application_queue.put_nowait(payload),
+    )
+    socket = Socket.__new__(Socket)
+    socket.transport, socket.application_queue = Reader(), asyncio.Queue()
+    for number in range(4):
+        socket.onMessage(b"%d" % number, False)
+    assert socket.transport.told == ["pause", "pause"], "at the limit, and at what came in the same packet"
+    for _ in range(4):
+        socket.application_queue.get_nowait()
+        socket.read_on()
+    assert socket.transport.told[2:] == ["resume"]
+
+
 def test_the_insides_of_the_locked_releases_are_known() -> None:
     check_insides()
 

@@ -42,6 +42,20 @@ def test_the_value_then_changes_then_resuming(serve: MakeServer) -> None:
         assert (first["type"], first["data"]) == ("reset", 3)
 
 
+def test_a_flood_of_messages_is_answered_one_by_one_and_hurts_nobody(serve: MakeServer) -> None:
+    server = serve("--no-engine")
+    token = furnish(server, "count")
+    with watch(server, "/ws/feeds/count/") as flooding, watch(server, "/ws/feeds/count/") as neighbour:
+        assert read(neighbour)["type"] == "snapshot"
+        for _ in range(5000):
+            flooding.send('{"type":"ping"}')
+        publish(server, token, "count", "through")
+        assert read_values(neighbour, 1) == ["through"]
+        types = [read(flooding)["type"] for _ in range(5003)]
+    assert types.count("pong") == 5000
+    assert types.count("update") == 1
+
+
 def test_refusals_come_as_error_and_code(serve: MakeServer) -> None:
     server = serve("--no-engine")
     furnish(server, "count")

@@ -42,7 +42,7 @@ def publish(server: Server, token: str, slug: str, value: Any) -> dict[str, Any]
 
 def watch(server: Server, path: str, **options: Any) -> ClientConnection:
     """A WebSocket by a library that nobody here wrote; a context manager."""
-    return connect(server.ws_url + path, open_timeout=10, close_timeout=5, **options)
+    return connect(server.ws_url + path, open_timeout=30, close_timeout=10, **options)
 
 
 def read(socket: ClientConnection) -> dict[str, Any]:

@@ -41,13 +41,13 @@ class Stream:
 
     async def open(self) -> int:
         await self._inner.send_input({"type": "http.request", "body": b"", "more_body": False})
-        start = await self._inner.receive_output(timeout=5)
+        start = await self._inner.receive_output(timeout=20)
         self.status = start["status"]
         self.headers = {name.decode(): value.decode() for name, value in start["headers"]}
         return self.status
 
     async def body(self) -> bytes:
-        return bytes((await self._inner.receive_output(timeout=5))["body"])
+        return bytes((await self._inner.receive_output(timeout=20))["body"])
 
     async def block(self) -> dict[str, str]:
         """The next block's fields; a comment is the field ''."""
@@ -66,7 +66,7 @@ class Stream:
 
     async def leave(self) -> None:
         await self._inner.send_input({"type": "http.disconnect"})
-        await self._inner.wait(timeout=5)
+        await self._inner.wait(timeout=20)
 
 
 @pytest.fixture

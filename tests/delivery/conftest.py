@@ -101,7 +101,7 @@ class Socket:
     async def leave(self) -> None:
         # After a time-out the application is cancelled. That test has failed; its neighbours must not.
         with contextlib.suppress(asyncio.CancelledError):
-            await self._inner.disconnect(timeout=5)
+            await self._inner.disconnect(timeout=20)
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def connect(client: Client, *, feeds: int = 1) -> Connection[str]:
 
 
 async def ending(task: asyncio.Task[HeadwaterError]) -> HeadwaterError:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         return await task
 
 
@@ -82,7 +82,7 @@ async def test_a_long_start_is_no_reason_to_be_closed_but_it_waits_for_room() ->
     assert connection.reason is None
     assert not room.done()
     client.reads.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await room
     connection.end(HeadwaterError("enough"))
     await ending(task)
@@ -100,7 +100,7 @@ async def test_whoever_waits_for_room_is_told_when_the_client_goes() -> None:
     with pytest.raises(ConnectionResetError):
         await connection.run()
     with pytest.raises(HeadwaterError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await room
 
 
@@ -118,7 +118,7 @@ async def test_silence_is_filled() -> None:
     beats: asyncio.Queue[str] = asyncio.Queue()
     connection: Connection[str] = Connection(lambda event: event.plain, beats.put, feeds=1, limit_bytes=LIMIT)
     task = asyncio.create_task(connection.run(silence_s=0.01, filler="beat"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert [await beats.get() for _ in range(3)] == ["beat"] * 3
     connection.end(HeadwaterError("enough"))
     await ending(task)

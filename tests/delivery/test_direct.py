@@ -38,7 +38,7 @@ class Line:
         self._something.set()
 
     async def has_sent(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while len(self.sent) < count:
                 self._something.clear()
                 await self._something.wait()
@@ -142,7 +142,7 @@ async def test_a_client_that_reads_nothing_is_let_go_and_one_that_reads_slowly_i
     stalled, slow = Client(stall_s=0.05), Client(stall_s=0.05)
     for client in (stalled, slow):
         client.line.pause()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not stalled.reasons:
             slow.line.waiting -= 1
             await asyncio.sleep(0.01)
@@ -159,7 +159,7 @@ async def test_the_start_waits_for_a_client_that_does_not_keep_up() -> None:
     await asyncio.sleep(0)
     assert not room.done()
     client.line.resume()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await room
 
 
@@ -170,7 +170,7 @@ async def test_whoever_waits_for_room_is_told_when_the_connection_ends() -> None
     await asyncio.sleep(0)
     client.connection.end(HeadwaterError("gone"))
     with pytest.raises(HeadwaterError, match="gone"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await room
 
 

@@ -48,7 +48,7 @@ class Recorder:
     def last(self, kind: str) -> dict[str, Any]:
         return dict(json.loads([event for event in self.events if event.kind == kind][-1].plain))
 
-    async def until(self, condition: Callable[[], bool], within_s: float = 10) -> None:
+    async def until(self, condition: Callable[[], bool], within_s: float = 30) -> None:
         async with asyncio.timeout(within_s):
             while not condition():
                 await self._something.wait()

@@ -46,7 +46,7 @@ class Heard:
         self.offsets += [publication.offset for publication in announcement.publications]
         self._something.set()
 
-    async def until(self, condition: Callable[[list[int]], bool], within_s: float = 10) -> None:
+    async def until(self, condition: Callable[[list[int]], bool], within_s: float = 30) -> None:
         async with asyncio.timeout(within_s):
             while not condition(self.offsets):
                 await self._something.wait()
@@ -66,7 +66,7 @@ async def process(layer: BaseChannelLayer) -> AsyncIterator[tuple[Broker, Heard]
         await supervisor.aclose()
 
 
-async def until(condition: Callable[[], bool], within_s: float = 15) -> None:
+async def until(condition: Callable[[], bool], within_s: float = 30) -> None:
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - a flag of the code under test, not of ours
             await asyncio.sleep(0.02)

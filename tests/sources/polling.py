@@ -48,7 +48,7 @@ async def polling(
 
 
 async def until(
-    database: Database, look: Callable[[], T], reached: Callable[[T], bool] = bool, *, timeout_s: float = 5
+    database: Database, look: Callable[[], T], reached: Callable[[T], bool] = bool, *, timeout_s: float = 30
 ) -> T:
     """What `look` sees in the database as soon as it is as wanted."""
     seen: Any = None

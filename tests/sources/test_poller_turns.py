@@ -216,7 +216,7 @@ class AwayDatabase(Database):
         return await super()._run(*args)
 
 
-async def wait_for(reached: Callable[[], bool], timeout_s: float = 5) -> None:
+async def wait_for(reached: Callable[[], bool], timeout_s: float = 30) -> None:
     async with asyncio.timeout(timeout_s):
         while not reached():  # noqa: ASYNC110 - a plain counter
             await asyncio.sleep(0.01)

@@ -30,7 +30,7 @@ class Eye:
         return
 
     async def until(self, **wanted: Any) -> dict[str, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while True:
                 told = await self.told.get()
                 if wanted.items() <= told.items():

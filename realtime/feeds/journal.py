@@ -59,19 +59,22 @@ def history(
     *,
     limit: int,
     since: Position | None = None,
+    before: int | None = None,
     start: datetime | None = None,
     end: datetime | None = None,
 ) -> list[Publication]:
     """Publications, oldest first: the `limit` newest or, with `since`, the `limit` next after that offset.
 
-    `start` is inclusive, `end` exclusive. An epoch in `since` that is not the feed's gives an empty list.
-    Fewer than `limit` when their values pass `HISTORY_LIMIT_CHARACTERS` together; at least one, if there is
-    one. Raises NotFound when the feed is gone.
+    `before` is an offset, exclusive; `start` is inclusive, `end` exclusive. An epoch in `since` that is not
+    the feed's gives an empty list. Fewer than `limit` when their values pass `HISTORY_LIMIT_CHARACTERS`
+    together; at least one, if there is one. Raises NotFound when the feed is gone.
     """
     epoch = Feed.objects.filter(pk=feed_id).values_list("epoch", flat=True).first()
     if epoch is None:
         raise NotFound("This feed does not exist any more.")
     entries = JournalEntry.objects.filter(feed_id=feed_id)
+    if before is not None:
+        entries = entries.filter(offset__lt=before)
     if start is not None:
         entries = entries.filter(published_at__gte=start)
     if end is not None:

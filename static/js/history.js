@@ -29,16 +29,18 @@ export function numberAt(value, path) {
 export async function readHistory(slug, seconds, signal) {
   const start = seconds ? new Date(Date.now() - seconds * 1000).toISOString() : "";
   const pages = [];
-  let end = "";
+  let epoch = "";
+  let before = "";
   for (let page = 0; page < MOST_PAGES; page += 1) {
-    const query = new URLSearchParams({ limit: PAGE, ...(start && { start }), ...(end && { end }) });
+    const query = new URLSearchParams({ limit: PAGE, ...(start && { start }), ...(before && { before }) });
     const answer = await fetch(`/api/feeds/${slug}/history?${query}`, { signal });
     if (!answer.ok) throw new Error(`the history answered ${answer.status}`);
-    const { publications } = await answer.json();
+    const { epoch: now, publications } = await answer.json();
+    if (epoch && now !== epoch) break; // reborn meanwhile: what follows is of another life
     pages.unshift(publications);
     if (publications.length === 0 || publications[0].offset === 1) break;
-    end = publications[0].published_at;
-    if (start && end <= start) break;
+    // By offset, not by time: many may be published in one millisecond.
+    [epoch, before] = [now, publications[0].offset];
   }
   return pages.flat();
 }

@@ -79,6 +79,7 @@ async def read_history(request: HttpRequest, slug: str, query: Query[schemas.His
         slug,
         limit=query.limit,
         since=parse_position(query.since) if query.since else None,
+        before=query.before,
         start=_moment(query.start, "start"),
         end=_moment(query.end, "end"),
     )
@@ -137,15 +138,16 @@ def _history(
     *,
     limit: int,
     since: Position | None,
+    before: int | None,
     start: datetime | None,
     end: datetime | None,
 ) -> tuple[schemas.HistoryHead, list[Publication]]:
     feed = catalog.find_readable(slug, principal)
-    publications = history(feed.id, limit=limit, since=since, start=start, end=end)
+    publications = history(feed.id, limit=limit, since=since, before=before, start=start, end=end)
     # Looked at after reading, so that what is trimmed meanwhile is noticed.
     reset = since is not None and not holds_next(feed.id, since)
     if reset:
-        publications = history(feed.id, limit=limit, start=start, end=end)
+        publications = history(feed.id, limit=limit, before=before, start=start, end=end)
     mark = marks([feed.id]).get(feed.id)
     if mark is None:
         raise NotFound("This feed was deleted a moment ago.", field="slug")

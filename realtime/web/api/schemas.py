@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from realtime.feeds.position import MAX_OFFSET
 from realtime.feeds.publication import State
 
 
@@ -34,6 +35,7 @@ class FeedPageQuery(Page):
 class HistoryQuery(BaseModel):
     limit: int = Field(100, ge=1, le=1000)
     since: str = Field("", description="A position as <epoch>:<offset>: what came after it.")
+    before: int | None = Field(None, ge=1, le=MAX_OFFSET, description="An offset: what came before it.")
     start: str = Field("", description="ISO 8601 with time zone; inclusive.")
     end: str = Field("", description="ISO 8601 with time zone; exclusive.")
 

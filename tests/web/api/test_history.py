@@ -52,6 +52,27 @@ async def test_the_newest_come_oldest_first(api: Api, feeds: Feeds) -> None:
     }
 
 
+async def test_leafing_back_by_offset_misses_nothing_of_one_millisecond(api: Api, feeds: Feeds) -> None:
+    def at_once() -> None:
+        fill(7)
+        JournalEntry.objects.update(published_at=FIRST)
+
+    await feeds.database.write(at_once)
+    seen: list[int] = []
+    before = ""
+    while page := offsets(await api.get(f"/api/feeds/lab/history?limit=3{before}")):
+        seen = page + seen
+        before = f"&before={page[0]}"
+    assert seen == [1, 2, 3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("before", ["0", "-1", "x", str(2**63)])
+async def test_a_bad_offset_to_leaf_back_from_is_named(api: Api, feeds: Feeds, before: str) -> None:
+    await feeds.database.write(fill, 1)
+    answer = await api.get(f"/api/feeds/lab/history?before={before}")
+    assert (answer.status, answer.json["error"]["field"]) == (400, "before")
+
+
 async def test_since_gives_what_came_next(api: Api, feeds: Feeds) -> None:
     epoch = await feeds.database.write(fill, 5)
     assert offsets(await api.get(f"/api/feeds/lab/history?since={epoch}:1&limit=2")) == [2, 3]

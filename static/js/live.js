@@ -167,12 +167,9 @@ export class Live {
 
   /** Exponential back-off with full jitter: a thousand pages must not come back in the same moment. */
   #retry(atMost = Math.min(LONGEST_BACKOFF_MS, FIRST_BACKOFF_MS * 2 ** this.#attempt)) {
-    if (!navigator.onLine) {
-      this.onState("offline");
-      return;
-    }
     this.#attempt += 1;
-    this.onState("reconnecting");
+    // A browser without any network says that it is offline, and still reaches a server on its own machine.
+    this.onState(navigator.onLine ? "reconnecting" : "offline");
     clearTimeout(this.#timer);
     if (this.positions.size) this.#timer = setTimeout(() => this.#connect(), 100 + Math.random() * atMost);
   }

@@ -136,7 +136,7 @@ export class Live {
 
   /** The tab is seen again or the network is back: what is open must prove it, what waits goes now. */
   #wake() {
-    if (this.#stopped || !navigator.onLine) return;
+    if (this.#stopped) return;
     const state = this.#socket?.readyState;
     if (state === WebSocket.CONNECTING) return;
     if (state === WebSocket.OPEN) {
@@ -151,8 +151,7 @@ export class Live {
   #drop() {
     if (this.#stopped) return;
     this.#leave();
-    clearTimeout(this.#timer);
-    this.onState("offline");
+    this.#retry();
   }
 
   /** Forget the socket without waiting for its end: a dead one's close can take minutes. */

@@ -82,9 +82,27 @@ class Tab:
         self.expected: list[str] = []
         self.page.on("console", lambda line: line.type in ("error", "warning") and self._note(line.text))
         self.page.on("pageerror", lambda error: self._note(str(error)))
+        self._devtools = context.new_cdp_session(self.page)
+        self._devtools.send("Network.enable")
+        self.set_network(True)
 
     def _note(self, text: str) -> None:
         self.complaints.append(text)
+
+    def set_network(self, on: bool) -> None:
+        """What the browser believes of the network. It is always told: by itself, on a machine that has only
+        loopback, Chromium calls every page offline. Chromium heeds only conditions that hold something back:
+        hence the millisecond."""
+        self._devtools.send(
+            "Network.emulateNetworkConditions",
+            {
+                "offline": not on,
+                "latency": 1,
+                "downloadThroughput": -1,
+                "uploadThroughput": -1,
+                "connectionType": "ethernet" if on else "none",
+            },
+        )
 
     def open(self, path: str = "/") -> Page:
         self.page.goto(self.site.url + path)

@@ -108,11 +108,11 @@ def test_going_offline_shows_and_coming_back_catches_up(site: Site, tab: OpenTab
     one.expected += BROKEN
     page = one.open()
     one.wait_live()
-    one.context.set_offline(True)
+    one.set_network(False)
     one.wait_state("offline")
     assert page.locator("#connection").inner_text() == "offline"
     site.publish("lab", 2)
-    one.context.set_offline(False)
+    one.set_network(True)
     one.wait_live()
     one.wait_tile("lab", "2")
 
@@ -128,10 +128,10 @@ def test_a_deleted_feed_leaves_the_board_and_the_others_go_on(site: Site, tab: O
     page.wait_for_selector("[data-feed=drop]", state="detached")
     # Gone while nobody listened: the reconnecting socket is refused for it, and goes on without it.
     one.expected += BROKEN
-    one.context.set_offline(True)
+    one.set_network(False)
     one.wait_state("offline")
     site.call("DELETE", "/feeds/lose")
-    one.context.set_offline(False)
+    one.set_network(True)
     page.wait_for_selector("[data-feed=lose]", state="detached")
     site.publish("keep", 2)
     one.wait_tile("keep", "2")

@@ -25,6 +25,8 @@ install: ## The environment in .venv/, without starting anything
 dev:
 	@$(BOOTSTRAP) --dev
 
+# Hundreds of short processes: each would compile everything anew where Python is told to keep nothing compiled.
+test: export PYTHONDONTWRITEBYTECODE =
 test: dev ## Every test, on SQLite, then those of the database on PostgreSQL
 	@$(PY) -m tests.programs
 	$(PY) -m pytest -n 2 --dist worksteal

@@ -33,7 +33,8 @@ def environment(data_dir: Path, **extra: str) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("HEADWATER_", "PYTEST_", "COV_"))
-        and name not in ("DATABASE_URL", "REDIS_URL", "PORT")
+        # Compiling everything anew costs more than the rest of a start.
+        and name not in ("DATABASE_URL", "REDIS_URL", "PORT", "PYTHONDONTWRITEBYTECODE")
     }
     return kept | {
         "DJANGO_SETTINGS_MODULE": "project.settings",

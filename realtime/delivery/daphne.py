@@ -1,8 +1,8 @@
-"""Daphne's protocols as Headwater needs them: the one place that knows their insides.
+"""Daphne's WebSockets as Headwater needs them; with `daphne_http`, the one place that knows its insides.
 
 Only `serve` imports this, after it has installed Twisted's reactor. Added to Daphne: finished frames straight
-to the socket, back-pressure (its `send` never waits), bodies refused before they are read whole, close
-reasons, room for long request lines. `check_insides` stops the start when a release lacks what it relies on.
+to the socket, back-pressure (its `send` never waits), close reasons. `check_insides` stops the start when a
+release lacks what is relied on.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
-from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.http_protocol import WebRequest
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IPushProducer
@@ -21,13 +21,10 @@ from twisted.internet.tcp import Server as TcpConnection
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
-from realtime.conf import conf
-from realtime.errors import TooLarge, UnknownInsides
+from realtime.errors import UnknownInsides
 
-from .codes import RESTART_CODE, error_body
+from .codes import RESTART_CODE
 
-# Two hundred feeds with their positions fit into one request line.
-HEADER_LIMIT_BYTES = 64 * 1024
 # A client's messages that may wait for the application; with more, no more is read from it.
 INBOUND_LIMIT = 64
 
@@ -206,62 +203,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         super()._closeConnection(abort)
 
 
-class Request(WebRequest):  # type: ignore[misc]
-    """An HTTP request whose body is refused while it comes, and whose stream feels the buffer."""
-
-    refused = False
-    taken = 0
-    buffer: Buffer | None = None
-
-    def gotLength(self, length: int | None) -> None:  # noqa: N802
-        super().gotLength(length if length is None or length <= conf().body_limit_bytes else 0)
-        if length is not None and length > conf().body_limit_bytes:
-            self._refuse()
-
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
-        self.taken += len(data)
-        if self.taken > conf().body_limit_bytes:
-            self._refuse()
-        if not self.refused:
-            super().handleContentChunk(data)
-
-    def _refuse(self) -> None:
-        if self.refused:
-            return
-        self.refused = True
-        limit = conf().body_limit_bytes
-        body = error_body(TooLarge(f"A request body may have {limit:,} bytes.", field="body"))
-        transport = self.channel.transport
-        transport.write(
-            b"HTTP/1.1 413 Content Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            b"content-length: %d\r\n\r\n%b" % (len(body), body)
-        )
-        # Closing with unread data would reset the connection before the client has read the answer.
-        asyncio.get_event_loop().call_later(2, transport.abortConnection)
-
-    def process(self) -> Any:
-        if self.refused:
-            self.channel.loseConnection()
-            return None
-        return super().process()
-
-    def feel(self, buffer: Buffer) -> None:
-        """Tell the buffer from now on when to pause."""
-        self.buffer = buffer
-        self.registerProducer(buffer, True)
-
-    def finish(self) -> None:
-        if self.producer:
-            self.unregisterProducer()
-        super().finish()
-
-    def end_stream(self) -> None:
-        """Tell a stream's application that its time is over."""
-        if self.buffer is not None and self.application_queue is not None:
-            self.application_queue.put_nowait({"type": "http.disconnect"})
-
-
-# What the classes above rely on, by owner: attributes of the class, then of an instance after its making.
+# What we rely on, by owner: attributes of the class, then of an instance after its making.
 RELIED_ON: tuple[tuple[Any, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         WebSocketProtocol,
@@ -289,12 +231,3 @@ def check_insides() -> None:
             f"Headwater does not know the insides of {releases}: {', '.join(missing)} is not there. "
             "Install the versions of the lock file."
         )
-
-
-def build_channel(factory: HTTPFactory, address: Any) -> Any:
-    """As Daphne's factory does, with our requests and room for long request lines."""
-    protocol = HTTPFactory.buildProtocol(factory, address)
-    protocol.requestFactory = Request
-    channel = protocol._channel
-    channel.MAX_LENGTH = channel.totalHeadersSize = HEADER_LIMIT_BYTES
-    return protocol

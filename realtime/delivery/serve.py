@@ -14,7 +14,8 @@ from daphne.server import Server
 from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 
-from .daphne import Buffer, Handle, Outbox, Request, Socket, build_channel, check_insides
+from .daphne import Buffer, Handle, Outbox, Socket, check_insides
+from .daphne_http import Request, build_channel
 from .sse import is_stream
 
 logger = logging.getLogger(__name__)

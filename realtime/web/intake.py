@@ -1,6 +1,6 @@
 """What happens to every request before anything else sees it: bodies are bounded, foreign claims are dropped.
 
-Daphne has read a whole body before this counts it; `delivery.daphne` refuses earlier there. Here the same
+Daphne has read a whole body before this counts it; `delivery.daphne_http` refuses earlier there. Here the same
 limit holds on every server, also for bodies without a Content-Length or with one that lies.
 """
 

@@ -1,7 +1,7 @@
 """What happens to every request before anything else sees it: bodies are bounded, foreign claims are dropped.
 
-Daphne has read a whole body before this counts it; `delivery.daphne_http` refuses earlier there. Here the same
-limit holds on every server, also for bodies without a Content-Length or with one that lies.
+Daphne has read a whole body before this counts it; `delivery.daphne_http` refuses earlier there. Here the
+same limit holds on every server, also for bodies without a Content-Length or with one that lies.
 """
 
 from __future__ import annotations

@@ -128,10 +128,14 @@ class Redis(_Service):
 
 
 class Postgres(_Service):
-    """A PostgreSQL cluster, made at construction, that trusts this machine and never waits for the disk."""
+    """A PostgreSQL cluster, made at construction, that trusts this machine and never waits for the disk.
 
-    def __init__(self) -> None:
+    `settings` override that, as `fsync=on`. With `synchronous_commit=on` what was committed outlives `kill`.
+    """
+
+    def __init__(self, *settings: str) -> None:
         super().__init__()
+        self._settings = settings
         # PostgreSQL refuses to run as root, so there it becomes somebody else, who then owns the folder.
         self._as: list[str] = dying_with_us()
         if os.geteuid() == 0:
@@ -162,7 +166,7 @@ class Postgres(_Service):
 
     def command(self) -> list[str]:
         quick = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
-        settings = (*quick, "listen_addresses=127.0.0.1", "unix_socket_directories=")
+        settings = (*quick, "listen_addresses=127.0.0.1", "unix_socket_directories=", *self._settings)
         return [
             *self._as,
             *(find_program("postgres"), "-D", str(self.data), "-p", str(self.port)),

@@ -25,6 +25,7 @@ from tests.services import START_TIMEOUT_S, dying_with_us, wait_until
 ROOT = Path(__file__).resolve().parent.parent
 TRACEBACK = "Traceback (most recent call last)"
 _ADDRESS = re.compile(r"http://(?:[\w.-]+|\[[^\]]+\]):(\d+)")
+_ENGINE = re.compile(r"Engine (\S+) is running")
 
 
 def environment(data_dir: Path, **extra: str) -> dict[str, str]:
@@ -97,6 +98,8 @@ def _quoted(name: str) -> psycopg.sql.Composable:
 class Server:
     """One `manage.py serve`. `start()` returns when it answers; `env` and `args` may be changed before."""
 
+    command = "serve"
+
     def __init__(self, data_dir: Path, env: Mapping[str, str], args: tuple[str, ...] = ()) -> None:
         self.data_dir = data_dir
         self.env = dict(env)
@@ -126,16 +129,24 @@ class Server:
 
     def start(self) -> None:
         """Start it and wait until it answers. After a first start the port stays the same."""
+        self.launch()
+        self.wait()
+
+    def launch(self) -> None:
+        """Start it and return at once, so that several can start side by side."""
         self._began = len(self.output)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*dying_with_us(), sys.executable, "manage.py", "serve", *self.args],
+                [*dying_with_us(), sys.executable, "manage.py", self.command, *self.args],
                 cwd=ROOT,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
+
+    def wait(self) -> None:
+        """Return when what was launched answers."""
         wait_until(self._answers, "the server answers")
         self.env["PORT"] = str(self.port)
 
@@ -185,3 +196,19 @@ class Server:
         self.kill()
         if TRACEBACK in self.output:
             raise AssertionError(f"the server printed a traceback:\n{self.output[-8000:]}")
+
+
+class Engine(Server):
+    """One `manage.py engine`: `start()` returns once it says that it runs. It claims sources as `name`."""
+
+    command = "engine"
+    name = ""
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the engine ended at its start:\n{self.output}")
+        said = _ENGINE.search(self.output, self._began)
+        if said is not None:
+            self.name = said.group(1)
+        return said is not None

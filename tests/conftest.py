@@ -96,7 +96,7 @@ def serve(serving_template: Template, tmp_path: Path) -> Iterator[MakeServer]:
         else:
             folder.mkdir()
             settings = like.env | {"PORT": "0"} | env
-        server = Server(folder, settings, args)
+        server = Server(folder, settings, args, token=serving_template.token)
         servers.append(server)
         if start:
             server.start()
@@ -110,6 +110,31 @@ def serve(serving_template: Template, tmp_path: Path) -> Iterator[MakeServer]:
         except AssertionError as failure:
             failures.append(str(failure))
     assert not failures, "\n".join(failures)
+
+
+@pytest.fixture(scope="session")
+def shared_server(serving_template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """What `server` lends to one test after the other."""
+    folder = tmp_path_factory.mktemp("shared") / "server"
+    database = serving_template.copy(folder)
+    server = Server(folder, environment(folder, **database), token=serving_template.token)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def server(shared_server: Server) -> Iterator[Server]:
+    """A running server with its engine, without feeds: for tests that need no settings of their own.
+
+    All tests of a worker share it, because a start costs a second. A test may kill it and start it again.
+    """
+    if not shared_server.runs:
+        shared_server.start()
+    shared_server.empty()
+    yield shared_server
+    shared_server.check()
 
 
 @pytest.fixture

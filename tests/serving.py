@@ -1,11 +1,12 @@
 """A real `manage.py serve` process for tests: its own data folder and port, killed and restarted at will.
 
-The database is migrated once per test session and copied for every server. A server that printed a
-traceback fails its test, whatever else the test looked at.
+The database is migrated once per worker and copied for every server. A server that printed a traceback
+fails its test, whatever else the test looked at.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import psycopg.sql
@@ -24,6 +26,18 @@ from tests.services import START_TIMEOUT_S, dying_with_us, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 TRACEBACK = "Traceback (most recent call last)"
+# One process for all of it: starting one costs more than what it does here.
+FOUND = """
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+call_command("migrate", verbosity=0)
+from realtime.feeds.access import create_token
+client = Client()
+client.force_login(User.objects.create_superuser("ana", password="long enough"))
+print("session=" + client.cookies["sessionid"].value)
+print("token=" + create_token("test", ["read", "publish", "manage"])[1])
+"""
 _ADDRESS = re.compile(r"http://(?:[\w.-]+|\[[^\]]+\]):(\d+)")
 _ENGINE = re.compile(r"Engine (\S+) is running")
 
@@ -66,13 +80,18 @@ def manage(env: Mapping[str, str], *args: str, stdin: str = "") -> str:
 
 
 class Template:
-    """A migrated, empty database that servers start from: SQLite, or PostgreSQL by `postgres_url`."""
+    """A migrated database that servers start from: SQLite, or PostgreSQL by `postgres_url`.
+
+    Nothing is in it but an administrator, `ana`, with a `session`, and a `token` that may do everything.
+    Both are good in every copy.
+    """
 
     def __init__(self, folder: Path, postgres_url: str = "") -> None:
         self.folder = folder
         self.postgres_url = postgres_url
         self._copies = 0
-        manage(environment(folder, **self._database("template")), "migrate", "-v", "0")
+        said = manage(environment(folder, **self._database("template")), "shell", "-v", "0", "-c", FOUND)
+        self.session, self.token = re.findall(r"^(?:session|token)=(\S+)$", said, re.M)
 
     def _database(self, name: str) -> dict[str, str]:
         if not self.postgres_url:
@@ -100,14 +119,18 @@ class Server:
 
     command = "serve"
 
-    def __init__(self, data_dir: Path, env: Mapping[str, str], args: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, data_dir: Path, env: Mapping[str, str], args: tuple[str, ...] = (), *, token: str = ""
+    ) -> None:
         self.data_dir = data_dir
         self.env = dict(env)
         self.args = args
+        self.token = token
         self.process: subprocess.Popen[bytes] | None = None
         self.port = int(env.get("PORT", "0"))
         self._log = data_dir / "server.log"
         self._began = 0
+        self._checked = 0
 
     @property
     def url(self) -> str:
@@ -121,6 +144,10 @@ class Server:
     def pid(self) -> int:
         assert self.process is not None, "the server is not running"
         return self.process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     @property
     def output(self) -> str:
@@ -170,6 +197,25 @@ class Server:
         """A management command beside the server, on the same database; what it printed."""
         return manage(self.env, *args, stdin=stdin)
 
+    def call(self, method: str, path: str, body: Any = None, *, token: str = "") -> Any:
+        """One request to its API; the answer's JSON. Raises OSError for anything but success."""
+        request = urllib.request.Request(
+            f"{self.url}/api{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=START_TIMEOUT_S) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def empty(self) -> None:
+        """Delete all sources and feeds."""
+        for kind in ("sources", "feeds"):
+            while rows := self.call("GET", f"/{kind}?limit=1000")[kind]:
+                for row in rows:
+                    self.call("DELETE", f"/{kind}/{row['slug']}")
+
     def kill(self) -> None:
         """SIGKILL, as a crash or a lost machine."""
         self._end(signal.SIGKILL)
@@ -191,11 +237,17 @@ class Server:
         self.process = None
         return code
 
+    def check(self) -> None:
+        """AssertionError if it printed a traceback since this was asked last."""
+        said = self.output[self._checked :]
+        self._checked += len(said)
+        if TRACEBACK in said:
+            raise AssertionError(f"the server printed a traceback:\n{said[-8000:]}")
+
     def close(self) -> None:
         """The end of a test: ended if it still runs, and nothing that it printed may be a traceback."""
         self.kill()
-        if TRACEBACK in self.output:
-            raise AssertionError(f"the server printed a traceback:\n{self.output[-8000:]}")
+        self.check()
 
 
 class Engine(Server):

@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import re
-import urllib.request
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.serving import Server, Template, environment, manage
-
-PEOPLE = """
-from importlib import import_module
-from django.conf import settings
-from django.contrib.auth.models import User
-from django.test import Client
-from realtime.feeds.access import create_token
-client = Client()
-client.force_login(User.objects.create_superuser("ana", password="long enough"))
-print("session=" + client.cookies["sessionid"].value)
-print("token=" + create_token("test", ["read", "publish", "manage"])[1])
-"""
-
-
-class Inhabited(Template):
-    """A database with somebody who may do everything: a session and a token, good in every copy."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        said = manage(environment(folder), "shell", "-v", "0", "-c", PEOPLE)
-        self.session = re.findall(r"session=(\S+)", said)[0]
-        self.token = re.findall(r"token=(\S+)", said)[0]
+from tests.serving import Server, Template
 
 
 class Site:
     """A running server, its API as somebody who may do everything, and that somebody's session."""
 
-    def __init__(self, server: Server, session: str, token: str) -> None:
+    def __init__(self, server: Server, session: str) -> None:
         self.server = server
         self.session = session
-        self._token = token
+        self.call = server.call
 
     @property
     def url(self) -> str:
         return self.server.url
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """One API request; raises for anything but success."""
-        request = urllib.request.Request(
-            f"{self.url}/api{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
-            method=method,
-        )
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            content = answer.read()
-        return json.loads(content) if content else None
 
     def add_feed(self, slug: str, *values: Any, title: str = "", public: bool = True) -> None:
         """A push feed with these publications."""
@@ -135,19 +97,10 @@ class Tab:
 OpenTab = Callable[..., Tab]
 
 
-@pytest.fixture(scope="session")
-def inhabited(tmp_path_factory: pytest.TempPathFactory) -> Inhabited:
-    return Inhabited(tmp_path_factory.mktemp("inhabited"))
-
-
 @pytest.fixture
-def site(inhabited: Inhabited, tmp_path: Path) -> Iterator[Site]:
+def site(server: Server, serving_template: Template) -> Site:
     """A site without feeds, whose engine polls."""
-    folder = tmp_path / "site"
-    server = Server(folder, environment(folder, **inhabited.copy(folder)))
-    server.start()
-    yield Site(server, inhabited.session, inhabited.token)
-    server.close()
+    return Site(server, serving_template.session)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,30 +12,17 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.serving import Server
 
-FURNISH = """
-from realtime.feeds.access import create_token
-from realtime.feeds.catalog import create_feed
-for slug in {slugs!r}:
-    create_feed(slug, public=True)
-print("token:", create_token("test", ["read", "publish", "manage"])[1])
-"""
-
 
 def furnish(server: Server, *slugs: str) -> str:
-    """Add these public push feeds; a token that may do everything."""
-    said = server.manage("shell", "-c", FURNISH.format(slugs=slugs))
-    return said.rpartition("token: ")[2].strip()
+    """Add these public push feeds to a running server; a token that may do everything."""
+    for slug in slugs:
+        server.call("POST", "/feeds", {"slug": slug, "public": True})
+    return server.token
 
 
 def publish(server: Server, token: str, slug: str, value: Any) -> dict[str, Any]:
     """Publish over the API; the position. Raises OSError when the server does not answer with success."""
-    request = urllib.request.Request(
-        f"{server.url}/api/feeds/{slug}/publish",
-        json.dumps({"data": value}).encode(),
-        {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        position: dict[str, Any] = json.load(answer)
+    position: dict[str, Any] = server.call("POST", f"/feeds/{slug}/publish", {"data": value}, token=token)
     return position
 
 

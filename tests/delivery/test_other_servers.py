@@ -18,7 +18,6 @@ from tests.serving import ROOT, TRACEBACK
 @pytest.mark.parametrize("name", ["daphne", "uvicorn"])
 def test_sockets_and_streams_work_without_our_server(serve: MakeServer, name: str) -> None:
     server = serve("--no-engine", start=False)
-    token = furnish(server, "count")
     server.port = free_port()
     where = {"daphne": ["-b", "127.0.0.1", "-p"], "uvicorn": ["--host", "127.0.0.1", "--port"]}[name]
     with (server.data_dir / "server.log").open("wb") as log:
@@ -31,6 +30,7 @@ def test_sockets_and_streams_work_without_our_server(serve: MakeServer, name: st
         )
     try:
         wait_until(lambda: accepts(server.port), f"{name} listens")
+        token = furnish(server, "count")
         publish(server, token, "count", 1)
         with watch(server, "/ws/feeds/count/") as client, stream(server, "/feeds/count/events") as lines:
             assert read_values(client, 1) == [1]

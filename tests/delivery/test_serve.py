@@ -54,19 +54,17 @@ def test_it_ends_in_order_and_tells_its_clients_to_come_back(serve: MakeServer, 
     assert "never awaited" not in server.output
 
 
-def test_a_port_that_is_taken_is_told_in_one_line(serve: MakeServer) -> None:
-    first = serve("--no-engine")
-    second = serve("--no-engine", like=first, start=False)
+def test_a_port_that_is_taken_is_told_in_one_line(server: Server) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "serve", "--no-engine"],
         cwd=ROOT,
-        env=second.env | {"PORT": str(first.port)},
+        env=server.env,
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 1
-    assert f"Cannot listen on 127.0.0.1:{first.port}" in done.stderr
+    assert f"Cannot listen on 127.0.0.1:{server.port}" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
 
@@ -102,15 +100,13 @@ def test_a_body_over_the_limit_is_refused_while_it_comes(serve: MakeServer) -> N
     assert small.startswith(b"HTTP/1.1 4")
 
 
-def test_a_client_cannot_move_the_site_by_a_header(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_a_client_cannot_move_the_site_by_a_header(server: Server) -> None:
     moved = httpx.get(server.url + "/admin/", headers={"Daphne-Root-Path": "/evil"}, trust_env=False)
     assert moved.headers["server"] == "headwater"
     assert moved.headers["location"].startswith("/admin/")
 
 
-def test_tail_prints_each_message_as_a_line_and_ends_quietly(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_tail_prints_each_message_as_a_line_and_ends_quietly(server: Server) -> None:
     token = furnish(server, "count")
     since = publish(server, token, "count", 1)
     publish(server, token, "count", 2)

@@ -11,6 +11,7 @@ from websockets.sync.client import ClientConnection
 
 from tests.conftest import MakeServer
 from tests.delivery.served import furnish, publish, read, read_values, watch
+from tests.serving import Server
 
 
 def _close_code(client: ClientConnection) -> int | None:
@@ -22,8 +23,7 @@ def _close_code(client: ClientConnection) -> int | None:
         return closed.rcvd.code if closed.rcvd else None
 
 
-def test_the_value_then_changes_then_resuming(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_the_value_then_changes_then_resuming(server: Server) -> None:
     token = furnish(server, "count")
     publish(server, token, "count", 1)
     with watch(server, "/ws/feeds/count/") as client:
@@ -42,8 +42,7 @@ def test_the_value_then_changes_then_resuming(serve: MakeServer) -> None:
         assert (first["type"], first["data"]) == ("reset", 3)
 
 
-def test_a_flood_of_messages_is_answered_one_by_one_and_hurts_nobody(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_a_flood_of_messages_is_answered_one_by_one_and_hurts_nobody(server: Server) -> None:
     token = furnish(server, "count")
     with watch(server, "/ws/feeds/count/") as flooding, watch(server, "/ws/feeds/count/") as neighbour:
         for client in (flooding, neighbour):
@@ -57,8 +56,7 @@ def test_a_flood_of_messages_is_answered_one_by_one_and_hurts_nobody(serve: Make
     assert types.count("update") == 1
 
 
-def test_refusals_come_as_error_and_code(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_refusals_come_as_error_and_code(server: Server) -> None:
     furnish(server, "count")
     foreign = {"origin": "https://elsewhere.example"}
     for path, options, code in (
@@ -79,8 +77,7 @@ def test_refusals_come_as_error_and_code(serve: MakeServer) -> None:
         assert read(client)["type"] == "snapshot"
 
 
-def test_two_hundred_feeds_with_long_names_and_positions_on_one_socket(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_two_hundred_feeds_with_long_names_and_positions_on_one_socket(server: Server) -> None:
     slugs = [f"feed-{number:03d}-{'x' * 80}" for number in range(200)]
     furnish(server, *slugs)
     query = "&".join(f"feed={slug}@unknown-epoch:1234567890" for slug in slugs)
@@ -152,8 +149,7 @@ def test_kill_9_leaves_no_hole_and_a_client_that_resumes_has_everything_once(ser
 
 
 @pytest.mark.database
-def test_commits_of_another_process_arrive_within_two_seconds(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_commits_of_another_process_arrive_within_two_seconds(server: Server) -> None:
     furnish(server, "count")
     code = "import time; from realtime.feeds.runtime import publish; publish('count', time.time())"
     with watch(server, "/ws/feeds/count/") as client:

@@ -11,10 +11,10 @@ import psutil
 from tests.conftest import MakeServer
 from tests.delivery.served import furnish, next_event, publish, stream
 from tests.services import wait_until
+from tests.serving import Server
 
 
-def test_a_stream_resumes_twice_by_its_last_id(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_a_stream_resumes_twice_by_its_last_id(server: Server) -> None:
     token = furnish(server, "count")
     publish(server, token, "count", 1)
     with stream(server, "/feeds/count/events") as lines:
@@ -42,8 +42,7 @@ def test_silence_is_filled_with_heartbeats(serve: MakeServer) -> None:
         assert beats.count(":") >= 2
 
 
-def test_a_stream_is_refused_when_it_is_not_accepted(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_a_stream_is_refused_when_it_is_not_accepted(server: Server) -> None:
     furnish(server, "count")
     answer = httpx.get(
         server.url + "/feeds/count/events", headers={"Accept": "application/json"}, trust_env=False
@@ -52,8 +51,7 @@ def test_a_stream_is_refused_when_it_is_not_accepted(serve: MakeServer) -> None:
     assert answer.json()["error"]["code"] == "not_acceptable"
 
 
-def test_five_hundred_streams_cost_no_threads_and_all_of_them_hear(serve: MakeServer) -> None:
-    server = serve("--no-engine")
+def test_five_hundred_streams_cost_no_threads_and_all_of_them_hear(server: Server) -> None:
     token = furnish(server, "count")
     publish(server, token, "count", 1)
     process = psutil.Process(server.pid)

@@ -8,14 +8,14 @@ import psycopg
 import pytest
 
 from deploy import healthy
-from tests.conftest import MakeServer
 from tests.services import free_port
+from tests.serving import Server
 
 
-def test_a_web_process_is_well_while_it_answers(serve: MakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_web_process_is_well_while_it_answers(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", str(free_port()))
     assert "refused" in healthy.web()
-    monkeypatch.setenv("PORT", str(serve("--no-engine").port))
+    monkeypatch.setenv("PORT", str(server.port))
     assert healthy.web() == ""
 
 

@@ -8,9 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import MakeServer
+from tests.delivery.served import furnish
 from tests.programs import find_program
 from tests.serving import Server
 
@@ -31,13 +29,8 @@ def at(server: Server, text: str) -> str:
     )
 
 
-@pytest.fixture
-def server(serve: MakeServer) -> Server:
-    find_program("curl")
-    return serve("--no-engine")
-
-
 def sh(server: Server, text: str) -> str:
+    find_program("curl")
     done = subprocess.run(
         ["sh", "-ec", at(server, text)], cwd=ROOT, env=server.env, capture_output=True, text=True, timeout=60
     )
@@ -53,7 +46,7 @@ def test_a_push_feed_is_made_and_published_to_and_read_by_curl(server: Server) -
 
 
 def test_the_python_lines_print_the_current_value(server: Server) -> None:
-    server.manage("add_feed", "machine-cpu", "--public")
+    furnish(server, "machine-cpu")
     watching = subprocess.Popen(
         [sys.executable, "-u", "-c", at(server, block("python", "websockets"))],
         stdout=subprocess.PIPE,
@@ -68,9 +61,9 @@ def test_the_python_lines_print_the_current_value(server: Server) -> None:
 
 
 def test_the_event_stream_line_prints_the_current_value(server: Server) -> None:
-    server.manage("add_feed", "machine-cpu", "--public")
-    line = at(server, block("sh", "curl -N")).split()
-    watching = subprocess.Popen([*line, "-s"], stdout=subprocess.PIPE, text=True)
+    furnish(server, "machine-cpu")
+    curl, *options = at(server, block("sh", "curl -N")).split()
+    watching = subprocess.Popen([find_program(curl), *options, "-s"], stdout=subprocess.PIPE, text=True)
     try:
         assert watching.stdout is not None
         assert next(text for text in watching.stdout if text.startswith("data:")).startswith(

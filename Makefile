@@ -11,7 +11,7 @@ BOOTSTRAP = python=$$(PYTHON="$(PYTHON)" deploy/find-python) && PYTHON="$(PYTHON
 # The demo is polled over HTTP from this server itself: that one address and port are opened besides what is set.
 OPENED = HEADWATER_ALLOWED_NETWORKS="$${HEADWATER_ALLOWED_NETWORKS:+$$HEADWATER_ALLOWED_NETWORKS,}127.0.0.1/32:$(PORT)"
 
-.PHONY: help run install dev test check bench bench-poll bench-store clean
+.PHONY: help run install dev test check bench bench-poll bench-store bench-storm clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -43,6 +43,9 @@ bench-poll: dev ## 2,000 sources every 10 s: how late are their polls?
 
 bench-store: dev ## How many publications a second the store commits, on SQLite and on PostgreSQL
 	$(PY) -m benchmarks.store
+
+bench-storm: dev ## 5,000 clients, a kill -9, a restart: how soon do all have everything again?
+	$(PY) -m benchmarks.storm
 
 bench: dev ## What a delivery costs, beside the stock consumer, Nchan and NATS where they are installed
 	$(PY) -m benchmarks.fanout

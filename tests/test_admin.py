@@ -114,9 +114,10 @@ def test_a_feed_is_made_changed_and_deleted(browser: Client) -> None:
     feed = Feed.objects.get()
     assert (feed.slug, feed.title, feed.kind, feed.retention_count) == ("lab", "lab", "push", 5)
     publish("lab", 1)
-    saved(browser, f"feed/{feed.pk}/change/", {"title": "Lab", "public": "on"})
+    saved(browser, f"feed/{feed.pk}/change/", {"title": "Lab", "public": "on", "latest_only": "on"})
     feed.refresh_from_db()
     assert (feed.title, feed.public, feed.retention_count, feed.offset) == ("Lab", True, None, 1)
+    assert feed.latest_only
     saved(browser, f"feed/{feed.pk}/delete/", {"post": "yes"})
     assert not Feed.objects.exists()
 

@@ -70,7 +70,9 @@ def test_add_source_names_what_is_wrong_and_saves_nothing(arguments: list[str], 
 def test_add_feed_makes_a_push_feed() -> None:
     call_command("add_feed", "lab", "--public", "--title", "Lab")
     feed = find_feed("lab")
-    assert (feed.title, feed.kind, feed.public) == ("Lab", "push", True)
+    assert (feed.title, feed.kind, feed.public, feed.latest_only) == ("Lab", "push", True, False)
+    call_command("add_feed", "level", "--latest-only")
+    assert find_feed("level").latest_only
     with pytest.raises(CommandError, match="exists already"):
         call_command("add_feed", "lab")
     with pytest.raises(CommandError, match="slug"):

@@ -20,7 +20,7 @@ from realtime.feeds.models import ApiToken, Feed, JournalEntry
 from realtime.sources.catalog import delete_source, poll_now
 from realtime.sources.models import EngineSeen, Extraction, Source
 
-from .forms import CatalogForm, FeedForm, NewTokenForm, SourceForm, TokenForm
+from .forms import FEED_FIELDS, CatalogForm, FeedForm, NewTokenForm, SourceForm, TokenForm
 
 EXCERPT_CHARACTERS = 100
 
@@ -61,15 +61,15 @@ class ByCatalog(admin.ModelAdmin):  # type: ignore[type-arg]
 class FeedAdmin(ByCatalog):
     form = FeedForm
     list_display = ("slug", "title", "kind", "public", "state", "offset", "last_ok_at")
-    list_filter = ("kind", "public", "state")
+    list_filter = ("kind", "public", "latest_only", "state")
     search_fields = ("slug", "title")
-    fields = (
-        *("slug", "title", "public", "retention_count", "retention_age_s"),
+    readonly_fields = (
         *("kind", "epoch", "offset", "state", "last_ok_at", "next_poll_at", "error", "created_at"),
     )
+    fields = ("slug", *FEED_FIELDS, *readonly_fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return (*self.fields[5:], "slug") if obj else self.fields[5:]
+        return (*self.readonly_fields, "slug") if obj else self.readonly_fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A source's feeds go with the source."""

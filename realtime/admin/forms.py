@@ -24,7 +24,7 @@ from realtime.sources.catalog import (
 from realtime.sources.models import Source
 
 # The admin narrows a form's Meta.fields; these are what the catalogs are given.
-FEED_FIELDS = ("title", "public", "retention_count", "retention_age_s")
+FEED_FIELDS = ("title", "public", "latest_only", "retention_count", "retention_age_s")
 SOURCE_FIELDS = (
     *("slug", "title", "url", "method", "body", "headers", "interval_s", "timeout_s"),
     *("format", "enabled"),

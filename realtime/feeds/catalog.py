@@ -52,6 +52,7 @@ class FeedRef:
     title: str
     kind: str
     public: bool
+    latest_only: bool = False
     retention_count: int | None = None
     retention_age_s: float | None = None
 
@@ -124,6 +125,7 @@ def create_feed(
     *,
     title: str = "",
     public: bool = False,
+    latest_only: bool = False,
     retention_count: int | None = None,
     retention_age_s: float | None = None,
 ) -> FeedRef:
@@ -140,6 +142,7 @@ def create_feed(
                 slug=slug,
                 title=title.strip() or slug,
                 public=public,
+                latest_only=latest_only,
                 retention_count=retention_count,
                 retention_age_s=retention_age_s,
             )
@@ -153,6 +156,7 @@ def change_feed(
     *,
     title: str | Keep = KEEP,
     public: bool | Keep = KEEP,
+    latest_only: bool | Keep = KEEP,
     retention_count: int | Keep | None = KEEP,
     retention_age_s: float | Keep | None = KEEP,
 ) -> FeedRef:
@@ -165,6 +169,8 @@ def change_feed(
             feed.title = title.strip() or slug
         if public is not KEEP:
             feed.public = public
+        if latest_only is not KEEP:
+            feed.latest_only = latest_only
         if retention_count is not KEEP:
             feed.retention_count = retention_count
         if retention_age_s is not KEEP:
@@ -172,7 +178,7 @@ def change_feed(
         _check_retention(feed.retention_count, feed.retention_age_s, problems)
         if problems:
             raise InvalidDraft(problems)
-        feed.save(update_fields=["title", "public", "retention_count", "retention_age_s"])
+        feed.save(update_fields=["title", "public", "latest_only", "retention_count", "retention_age_s"])
     return ref_of(feed)
 
 
@@ -241,6 +247,7 @@ def ref_of(feed: Feed) -> FeedRef:
         feed.title,
         feed.kind,
         feed.public,
+        feed.latest_only,
         feed.retention_count,
         feed.retention_age_s,
     )

@@ -32,6 +32,9 @@ class Feed(models.Model):
     title = models.CharField(max_length=200)
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.PUSH)
     public = models.BooleanField(default=False, help_text="Anybody may read it, without an account.")
+    latest_only = models.BooleanField(
+        default=False, help_text="A reader who falls behind skips to the newest value."
+    )
     retention_count = models.PositiveIntegerField(
         null=True,
         blank=True,

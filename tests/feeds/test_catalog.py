@@ -64,9 +64,9 @@ def test_a_wrong_change_is_refused_by_name_and_changes_nothing(fields: dict[str,
 def test_a_change_leaves_position_and_journal_alone() -> None:
     catalog.create_feed("lab")
     position = publish("lab", 1)
-    catalog.change_feed("lab", title="Lab", retention_count=3)
+    catalog.change_feed("lab", title="Lab", retention_count=3, latest_only=True)
     feed = Feed.objects.get(slug="lab")
-    assert (feed.title, feed.retention_count) == ("Lab", 3)
+    assert (feed.title, feed.retention_count, feed.latest_only) == ("Lab", 3, True)
     assert (feed.epoch, feed.offset) == (position.epoch, 1)
 
 

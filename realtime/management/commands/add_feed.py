@@ -17,10 +17,14 @@ class Command(BaseCommand):
         parser.add_argument("slug", help="the feed's name in addresses: a-z, 0-9, - and _")
         parser.add_argument("--title", default="", help="its name for people; the slug if left out")
         parser.add_argument("--public", action="store_true", help="readable by everybody, without an account")
+        parser.add_argument(
+            "--latest-only", action="store_true", help="a reader who falls behind skips to the newest value"
+        )
 
     def handle(self, **options: Any) -> None:
         try:
-            feed = create_feed(options["slug"], title=options["title"], public=options["public"])
+            given = {name: options[name] for name in ("title", "public", "latest_only")}
+            feed = create_feed(options["slug"], **given)
         except HeadwaterError as error:
             raise CommandError(error.message) from error
         who = "everybody" if feed.public else "signed-in users and tokens"

@@ -43,6 +43,7 @@ class HistoryQuery(BaseModel):
 class FeedChange(Input):
     title: str = Field("", description="Empty: the slug.")
     public: bool = Field(False, description="Readable by everybody, without an account.")
+    latest_only: bool = Field(False, description="A reader who falls behind skips to the newest value.")
     retention_count: int | None = Field(None, description="Publications kept; null: the site's setting.")
     retention_age_s: float | None = Field(None, description="Seconds kept; null: the site's setting.")
 
@@ -104,6 +105,7 @@ class FeedOut(BaseModel):
     title: str
     kind: str
     public: bool
+    latest_only: bool
     retention_count: int | None
     retention_age_s: float | None
     epoch: str

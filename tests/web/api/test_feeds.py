@@ -12,7 +12,9 @@ from .conftest import Api
 
 
 async def test_a_feed_is_made_and_read(api: Api) -> None:
-    made = await api.post("/api/feeds", {"slug": "lab", "title": "Lab, °C", "retention_count": 5})
+    made = await api.post(
+        "/api/feeds", {"slug": "lab", "title": "Lab, °C", "retention_count": 5, "latest_only": True}
+    )
     assert made.status == 201
     assert made.response["Location"] == "/api/feeds/lab"
     read = await api.get("/api/feeds/lab")
@@ -25,6 +27,7 @@ async def test_a_feed_is_made_and_read(api: Api) -> None:
         "title": "Lab, °C",
         "kind": "push",
         "public": False,
+        "latest_only": True,
         "retention_count": 5,
         "retention_age_s": None,
         "offset": 0,
@@ -65,8 +68,9 @@ async def test_a_change_leaves_what_was_not_sent(api: Api) -> None:
     changed = await api.patch("/api/feeds/lab", {"public": True, "retention_age_s": 60})
     assert changed.status == 200
     assert changed.json["title"] == "Lab"
-    assert changed.json["public"] is True
+    assert (changed.json["public"], changed.json["latest_only"]) == (True, False)
     assert (changed.json["retention_count"], changed.json["retention_age_s"]) == (5, 60)
+    assert (await api.patch("/api/feeds/lab", {"latest_only": True})).json["latest_only"] is True
     forgotten = await api.patch("/api/feeds/lab", {"retention_count": None})
     assert forgotten.json["retention_count"] is None
 

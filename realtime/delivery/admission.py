@@ -126,7 +126,7 @@ def _find(asked: Iterable[Asked], principal: Principal) -> list[Want]:
         feed = feeds.get(slug)
         if feed is None or not principal.may_read(public=feed.public):
             raise _unreadable(slug, principal)
-        wants.append(Want(feed.id, slug, since))
+        wants.append(Want(feed.id, slug, since, feed.latest_only))
     return wants
 
 

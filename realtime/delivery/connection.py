@@ -1,22 +1,20 @@
-"""The way out to one client: a bounded queue of finished payloads and the one writer that sends them.
+"""The way out to one client: its backlog and the one writer that sends it.
 
 What is queued is shared text or bytes, encoded once by the event. Where the server tells when its own buffer
 is full (`scope["extensions"]["headwater"]`, see `daphne`), the writer waits for it; other servers wait
-inside `send`. Either way a client that does not read fills this queue, and is let go when it overflows.
+inside `send`. Either way a client that does not read fills its backlog, and is let go when it overflows.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Generic, Protocol
 
 from realtime.errors import FeedGone, HeadwaterError, SlowReader
 
+from .backlog import Backlog, Payload
 from .frames import Event
-
-Payload = TypeVar("Payload", str, bytes)
 
 # So that one long catch-up does not keep the loop from everybody else.
 YIELD_EVERY = 32
@@ -45,7 +43,7 @@ class Connection(Generic[Payload]):
     render      an event's payload in this door's format
     write       sends one payload; awaited one at a time
     feeds       how many feeds are watched: when the last one is deleted, the connection ends
-    limit_bytes what may wait, apart from the start (until `settled`), whose writers ask `drain` first
+    limit_bytes, latest_only   what may wait: see `Backlog`
     """
 
     def __init__(
@@ -55,66 +53,60 @@ class Connection(Generic[Payload]):
         *,
         feeds: int,
         limit_bytes: int,
+        latest_only: Collection[int] = (),
     ) -> None:
-        self._render: Callable[[Event], Payload] = render
         self._write: Callable[[Payload], Awaitable[None]] = write
         self._feeds = feeds
-        self._limit_bytes = limit_bytes
-        self._queue: deque[Payload] = deque()
-        self._waiting = 0
-        self._start = 0
-        self._settled = False
+        self._backlog: Backlog[Payload] = Backlog(render, limit_bytes=limit_bytes, latest_only=latest_only)
+        self._behind = False  # a write waits for the client
         self._changed = asyncio.Event()
-        self._room = asyncio.Event()
         self._cut: asyncio.Timeout | None = None
         self.reason: HeadwaterError | None = None
 
     def deliver(self, event: Event) -> None:
-        """Queue an event. Never raises: an overflow ends the connection with SlowReader."""
+        """Queue news. Never raises: an overflow ends the connection with SlowReader."""
+        if self.reason is not None:
+            return
         if event.kind == "gone":
             self._feeds -= 1
             if self._feeds == 0:
                 self.end(FeedGone(f"The feed {event.slug} was deleted.", field="feed"))
                 return
-        self.put(self._render(event))
+        self._queued(self._backlog.add(event, behind=self._behind))
 
     def put(self, payload: Payload) -> None:
         """Queue one finished payload."""
-        if self.reason is not None:
-            return
-        size = size_of(payload)
-        if self._settled and self._queue and self._waiting + size - self._start > self._limit_bytes:
-            self._overflow()
-            return
-        self._queue.append(payload)
-        self._waiting += size
-        if not self._settled:
-            self._start += size
-        self._changed.set()
+        if self.reason is None:
+            self._queued(self._backlog.put(payload))
 
-    def settled(self) -> None:
-        """The start has been delivered; from now on everything that waits counts."""
-        self._settled = True
+    def start(self, event: Event) -> None:
+        """Queue a part of the start; ask `drain` before the next."""
+        if self.reason is None:
+            self._backlog.start(event)
+            self._changed.set()
 
     def end(self, reason: HeadwaterError) -> None:
         """Send what is queued and then stop. The first reason stays."""
         if self.reason is None:
             self.reason = reason
+        self._backlog.release()
         self._changed.set()
-        self._room.set()
 
-    def _overflow(self) -> None:
-        self._queue.clear()
+    def _queued(self, fits: bool) -> None:
+        if fits:
+            self._changed.set()
+            return
+        self._backlog.clear()
         self.end(SlowReader("Too much waits for you. Reconnect and resume from your last position."))
         if self._cut is not None:
             # The writer may be waiting for a client that never reads again.
             self._cut.reschedule(asyncio.get_running_loop().time())
 
     async def drain(self) -> None:
-        """Return when less than the limit waits. Raises the reason when the connection has ended."""
-        while self.reason is None and self._waiting >= self._limit_bytes:
-            self._room.clear()
-            await self._room.wait()
+        """Return when what waits now has been sent. Raises the reason when the connection has ended."""
+        if self.reason is None:
+            self._changed.set()
+            await self._backlog.mark()
         if self.reason is not None:
             raise self.reason
 
@@ -133,6 +125,7 @@ class Connection(Generic[Payload]):
         finally:
             # Whoever waits in `drain` must not wait for a writer that has ended.
             self.end(HeadwaterError("The client has gone."))
+            self._backlog.clear()
 
     async def _send_all(self, silence_s: float | None, filler: Payload | None) -> HeadwaterError:
         while True:
@@ -145,25 +138,17 @@ class Connection(Generic[Payload]):
                     await self._changed.wait()
             except TimeoutError:
                 if filler is not None:
-                    await self._write(filler)
+                    await self._send(filler)
 
     async def _send_queued(self) -> None:
         sent = 0
-        while self._queue:
-            payload = self._queue.popleft()
-            await self._write(payload)
-            size = size_of(payload)
-            self._waiting -= size
-            self._start = max(0, self._start - size)
-            if self._waiting < self._limit_bytes:
-                self._room.set()
+        while (payload := self._backlog.take()) is not None:
+            await self._send(payload)
             sent += 1
             if sent % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
-
-def size_of(payload: str | bytes) -> int:
-    """Bytes on the wire; free for ASCII text and for bytes."""
-    if isinstance(payload, bytes) or payload.isascii():
-        return len(payload)
-    return len(payload.encode())
+    async def _send(self, payload: Payload) -> None:
+        self._behind = True
+        await self._write(payload)
+        self._behind = False

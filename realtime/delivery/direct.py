@@ -1,19 +1,19 @@
 """The fast way out to one WebSocket: finished frames to the server's own handle, without a task or a copy.
 
-While the client keeps up, an event costs one method call here. When it stops, frames wait in a bounded queue
-(the bytes are shared with every other connection's), and a client that does not read for too long, or for
+While the client keeps up, an event costs one method call here. When it stops, frames wait in its backlog (the
+bytes are shared with every other connection's), and a client that does not read for too long, or for
 whom too much waits, is let go: it resumes from its position.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from realtime.errors import FeedGone, HeadwaterError, SlowReader
 
+from .backlog import Backlog
 from .frames import Event, text_frame
 
 # What is handed to the server at once when a client reads again.
@@ -41,7 +41,7 @@ class DirectConnection:
     """A `Watcher` on a `Handle`.
 
     feeds        how many feeds are watched: when the last one is deleted, the connection ends
-    limit_bytes  what may wait here, besides the server's own 64 KiB, before the client is let go
+    limit_bytes, latest_only   what may wait here, besides the server's own 64 KiB: see `Backlog`
     stall_s      how long it may read nothing at all
     ended        called once, with the reason; it must not leave the hub before it has returned
     """
@@ -54,16 +54,14 @@ class DirectConnection:
         limit_bytes: int,
         stall_s: float,
         ended: Callable[[HeadwaterError], None],
+        latest_only: Collection[int] = (),
     ) -> None:
         self._handle = handle
         self._feeds = feeds
-        self._limit_bytes = limit_bytes
         self._stall_s = stall_s
         self._ended = ended
         self._held = handle.paused
-        self._queue: deque[bytes] = deque()
-        self._waiting = 0
-        self._room: asyncio.Event | None = None
+        self._backlog = Backlog(_frame, limit_bytes=limit_bytes, latest_only=latest_only)
         self._stall: asyncio.TimerHandle | None = None
         self.reason: HeadwaterError | None = None
         handle.listen(self._pace)
@@ -77,20 +75,26 @@ class DirectConnection:
             if self._feeds == 0:
                 self.end(FeedGone(f"The feed {event.slug} was deleted.", field="feed"))
                 return
-        if self._held:
-            self._hold(event.frame)
-        else:
+        if not self._held:
             self._handle.write(event.frame)
+        elif not self._backlog.add(event, behind=True):
+            self._overflow()
+
+    def start(self, event: Event) -> None:
+        """Send a part of the start; ask `drain` before the next."""
+        if self.reason is None:
+            if self._held:
+                self._backlog.start(event)
+            else:
+                self._handle.write(event.frame)
 
     def put(self, text: str) -> None:
         """Send one message that is no event."""
-        if self._held:
-            self._hold(text_frame(text))
-        elif self.reason is None:
-            self._handle.write(text_frame(text))
-
-    def settled(self) -> None:
-        """The start has been delivered. Nothing to do here: `drain` paces the start."""
+        if self.reason is None:
+            if not self._held:
+                self._handle.write(text_frame(text))
+            elif not self._backlog.put(text_frame(text)):
+                self._overflow()
 
     def end(self, reason: HeadwaterError) -> None:
         """End the connection. The first reason stays."""
@@ -101,32 +105,21 @@ class DirectConnection:
 
     def release(self) -> None:
         """Let go of everything that waits, and of whoever waits in `drain`."""
-        self._queue.clear()
+        self._backlog.clear()
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-        if self._room is not None:
-            self._room.set()
 
     async def drain(self) -> None:
-        """Return when the client keeps up. Raises the reason when the connection has ended."""
-        while self.reason is None and self._held:
-            if self._room is None:
-                self._room = asyncio.Event()
-            self._room.clear()
-            await self._room.wait()
+        """Return when the client has taken what waits now. Raises the reason when it has ended."""
+        await asyncio.sleep(0)  # what was written leaves at the end of the turn: only then it may be held
+        if self.reason is None and self._held:
+            await self._backlog.mark()
         if self.reason is not None:
             raise self.reason
-        await asyncio.sleep(0)  # what was written leaves at the end of the turn
 
-    def _hold(self, frame: bytes) -> None:
-        if self.reason is not None:
-            return
-        self._waiting += len(frame)
-        if self._queue and self._waiting > self._limit_bytes:
-            self.end(SlowReader("Too much waits for you. Reconnect and resume from your last position."))
-        else:
-            self._queue.append(frame)
+    def _overflow(self) -> None:
+        self.end(SlowReader("Too much waits for you. Reconnect and resume from your last position."))
 
     def _pace(self, paused: bool) -> None:
         """The server says that the client stopped keeping up, or that it has caught up."""
@@ -157,14 +150,14 @@ class DirectConnection:
         if self.reason is not None or self._handle.paused:
             return
         portion = 0
-        while self._queue and portion < PORTION_BYTES:
-            frame = self._queue.popleft()
+        while portion < PORTION_BYTES and (frame := self._backlog.take()) is not None:
             portion += len(frame)
             self._handle.write(frame)
-        self._waiting -= portion
-        if self._queue:
+        if self._backlog:
             asyncio.get_running_loop().call_soon(self._refill)
-            return
-        self._held = False
-        if self._room is not None:
-            self._room.set()
+        else:
+            self._held = False
+
+
+def _frame(event: Event) -> bytes:
+    return event.frame

@@ -41,6 +41,14 @@ class Event:
         """The event as a finished WebSocket frame, the same bytes for every socket."""
         return text_frame(self.plain)
 
+    @cached_property
+    def as_reset(self) -> Event:
+        """This update for one who was not told of those before it; anything else as it is."""
+        if self.kind != "update":
+            return self
+        plain = self.plain.replace('"update"', '"reset"', 1)  # the type comes first
+        return Event("reset", self.feed_id, self.slug, self.position, plain)
+
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.slug} {self.position or ''}>"
 

@@ -27,10 +27,13 @@ class Watcher(Protocol):
     """Somebody who is told, on the loop and in order."""
 
     def deliver(self, event: Event) -> None:
-        """Enqueue the event. Must not raise, wait, or leave the hub before it has returned."""
+        """Enqueue news. Must not raise, wait, or leave the hub before it has returned."""
+
+    def start(self, event: Event) -> None:
+        """Enqueue a part of the start, likewise: what is told before the watcher's seat is live."""
 
     async def drain(self) -> None:
-        """Return when there is room for more. Raises or never returns for a watcher that has gone."""
+        """Return when there is room for more of a start. Raises or never returns for one that has gone."""
 
 
 class Seat:
@@ -50,16 +53,8 @@ class Stream:
     """One watched feed. `epoch` is empty until the journal was first read."""
 
     __slots__ = (
-        "aside",
-        "epoch",
-        "feed_id",
-        "heard",
-        "recent",
-        "recent_size",
-        "seats",
-        "slug",
-        "status",
-        "top",
+        *("aside", "epoch", "feed_id", "heard", "recent", "recent_size"),
+        *("seats", "slug", "status", "top"),
     )
 
     def __init__(self, feed_id: int, slug: str) -> None:
@@ -140,7 +135,7 @@ class Stream:
             for offset, event in self.recent:
                 if offset > seat.offset:
                     seat.offset = offset
-                    seat.watcher.deliver(event)
+                    seat.watcher.start(event)
         return True
 
 
@@ -209,7 +204,7 @@ class Hub:
         if stream.status is not None and stream.status.rev > status.rev:
             status = stream.status
         seat.rev = status.rev
-        seat.watcher.deliver(status_event(stream.feed_id, stream.slug, status))
+        seat.watcher.start(status_event(stream.feed_id, stream.slug, status))
         return True
 
     def hear(self, announcement: Announcement) -> None:
@@ -293,8 +288,8 @@ class Hub:
 
 
 def tell(seat: Seat, events: Iterable[Event]) -> None:
-    """Deliver the start that was read for a joining seat; its offset follows."""
+    """Tell the start that was read for a joining seat; its offset follows."""
     for event in events:
-        seat.watcher.deliver(event)
+        seat.watcher.start(event)
         if event.position is not None:
             seat.offset = event.position.offset

@@ -23,12 +23,13 @@ from realtime.feeds.publication import decode_data
 from realtime.feeds.runtime import Feeds
 
 from .admission import Asked, admit, asked_for_many, asked_for_one
+from .backlog import size_of
 from .codes import error_message, internal_error, refusal_of
-from .connection import Connection, size_of
+from .connection import Connection
 from .direct import DirectConnection, Handle
 from .frames import Event, text_frame
 from .patrol import Patrol, Visit
-from .watching import Delivery
+from .watching import Delivery, Want, latest_only
 
 logger = logging.getLogger(__name__)
 
@@ -96,21 +97,22 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
         feeds = Feeds.current()
         asked = self.asked()
         principal, wants = await admit(self.scope, asked, feeds.database)
-        self.connection = self.open_connection(feeds=len(wants))
+        self.connection = self.open_connection(wants)
         watch = await Delivery.current().watch(wants, self.connection)
         self.leaving.callback(watch.leave)
-        self.connection.settled()
         patrol = Patrol.of(feeds)
         visit = Visit(principal, wants, self.connection.end)
         patrol.enter(visit)
         self.leaving.callback(patrol.leave, visit)
 
-    def open_connection(self, *, feeds: int) -> DirectConnection | Connection[str]:
+    def open_connection(self, wants: Sequence[Want]) -> DirectConnection | Connection[str]:
         """On the server's own handle where there is one; elsewhere a queue and a task that writes."""
+        feeds, newest = len(wants), latest_only(wants)
         if self.handle is not None:
             direct = DirectConnection(
                 self.handle,
                 feeds=feeds,
+                latest_only=newest,
                 limit_bytes=conf().send_limit_bytes,
                 stall_s=conf().stall_limit_s,
                 ended=partial(self.end_directly, self.handle),
@@ -118,7 +120,7 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
             self.leaving.callback(direct.release)
             return direct
         connection: Connection[str] = Connection(
-            _plain, self.write, feeds=feeds, limit_bytes=conf().send_limit_bytes
+            _plain, self.write, feeds=feeds, latest_only=newest, limit_bytes=conf().send_limit_bytes
         )
         writer = asyncio.create_task(self.write_all(connection))
         self.leaving.push_async_callback(_end, writer)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from realtime.conf import conf
@@ -24,7 +24,7 @@ from .codes import error_body, error_message, internal_error, refusal_of
 from .connection import Connection, drain_of
 from .frames import Event
 from .patrol import Patrol, Visit
-from .watching import Delivery
+from .watching import Delivery, Want, latest_only
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
         await _answer(send, internal_error(), cors)
         return
     patrol = Patrol.of(feeds)
-    stream = _Stream(scope, send, feeds=len(wants))
+    stream = _Stream(scope, send, wants)
     visit = Visit(principal, wants, stream.connection.end)
     patrol.enter(visit)
     try:
@@ -85,12 +85,16 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
 class _Stream:
     """The response: headers, blocks, an error event if there is one, the end."""
 
-    def __init__(self, scope: Scope, send: Send, *, feeds: int) -> None:
+    def __init__(self, scope: Scope, send: Send, wants: Sequence[Want]) -> None:
         self._scope = scope
         self._send = send
         self._drain = drain_of(scope)
         self.connection: Connection[bytes] = Connection(
-            _sse, self.write, feeds=feeds, limit_bytes=conf().send_limit_bytes
+            _sse,
+            self.write,
+            feeds=len(wants),
+            latest_only=latest_only(wants),
+            limit_bytes=conf().send_limit_bytes,
         )
 
     async def begin(self, cors: list[tuple[bytes, bytes]]) -> None:
@@ -150,7 +154,6 @@ async def _watch(stream: _Stream, visit: Visit) -> None:
         stream.connection.end(internal_error())
         return
     try:
-        stream.connection.settled()
         await asyncio.Event().wait()
     finally:
         watch.leave()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -37,11 +37,20 @@ _After = tuple[int, str, int]  # feed, epoch, offset
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """A feed to watch; `since` is where the watcher stands, None for one that comes without a position."""
+    """A feed to watch; `since` is where the watcher stands, None for one that comes without a position.
+
+    latest_only   while the watcher is behind, the newest value is enough: see `backlog`
+    """
 
     feed_id: int
     slug: str
     since: Position | None = None
+    latest_only: bool = False
+
+
+def latest_only(wants: Iterable[Want]) -> frozenset[int]:
+    """The feeds among these of which only the newest value need wait."""
+    return frozenset(want.feed_id for want in wants if want.latest_only)
 
 
 class Watch:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from websockets.client import ClientProtocol
@@ -13,9 +16,10 @@ from websockets.uri import parse_uri
 
 from realtime.delivery import direct
 from realtime.delivery.direct import DirectConnection
-from realtime.delivery.frames import Event, gone_event, text_frame
+from realtime.delivery.frames import Event, gone_event, text_frame, update_event
 from realtime.errors import FeedGone, HeadwaterError, SlowReader
 from realtime.feeds.position import Position
+from realtime.feeds.publication import Publication
 
 LIMIT = 1000
 
@@ -59,6 +63,16 @@ def event(number: int, size: int = 100) -> Event:
     return Event("update", 1, "feed", Position("e", number), str(number).ljust(size))
 
 
+def update(number: int, feed_id: int = 2) -> Event:
+    """A real one, whose message can be read."""
+    return update_event("feed", Publication(feed_id, "e", number, datetime.now(UTC), f'"{"x" * 100}"'))
+
+
+def message(frame: bytes) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(frame[frame.index(b'{"') :])
+    return content
+
+
 def numbers(line: Line) -> list[int]:
     return [int(frame[2:].lstrip(b"~\x00").decode("latin1")) for frame in line.sent]
 
@@ -66,11 +80,16 @@ def numbers(line: Line) -> list[int]:
 class Client:
     """A connection on a line, and why it ended."""
 
-    def __init__(self, *, feeds: int = 1, stall_s: float = 30) -> None:
+    def __init__(self, *, feeds: int = 1, stall_s: float = 30, latest_only: Collection[int] = ()) -> None:
         self.line = Line()
         self.reasons: list[HeadwaterError] = []
         self.connection = DirectConnection(
-            self.line, feeds=feeds, limit_bytes=LIMIT, stall_s=stall_s, ended=self.reasons.append
+            self.line,
+            feeds=feeds,
+            latest_only=latest_only,
+            limit_bytes=LIMIT,
+            stall_s=stall_s,
+            ended=self.reasons.append,
         )
 
 
@@ -125,7 +144,7 @@ async def test_too_much_waiting_ends_it_and_its_memory_is_given_back() -> None:
             client.connection.deliver(event(number))
     assert [type(reason) for reason in slow.reasons] == [SlowReader]
     assert slow.line.sent == []
-    assert not slow.connection._queue
+    assert not slow.connection._backlog
     assert numbers(neighbour.line) == list(range(20))
 
 
@@ -153,14 +172,60 @@ async def test_a_client_that_reads_nothing_is_let_go_and_one_that_reads_slowly_i
 
 async def test_the_start_waits_for_a_client_that_does_not_keep_up() -> None:
     client = Client()
-    client.line.pause()
-    client.connection.deliver(event(1))
+    client.connection.start(event(0))
     room = asyncio.create_task(client.connection.drain())
-    await asyncio.sleep(0)
+    client.line.pause()  # as the server says when the turn is over
+    for number in range(1, 50):
+        client.connection.start(event(number))
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert not room.done()
     client.line.resume()
     async with asyncio.timeout(30):
         await room
+    assert numbers(client.line) == list(range(50))
+    assert client.reasons == [], "a start counts for nothing"
+
+
+async def test_a_start_is_not_held_for_ever_by_feeds_that_are_always_ahead_of_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(direct, "PORTION_BYTES", 1)
+    client = Client(latest_only={2, 3})
+    client.line.pause()
+    client.connection.start(event(0))
+    room = asyncio.create_task(client.connection.drain())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for number in range(1, 10):
+        for feed_id in (2, 3):
+            client.connection.deliver(update(number, feed_id))
+    for _ in range(2):
+        client.line.resume()
+        client.line.pause()
+        client.connection.deliver(update(10, 2))
+    assert len(client.line.sent) == 2
+    async with asyncio.timeout(30):
+        await room
+    assert client.connection._held
+
+
+async def test_a_client_that_is_behind_on_a_latest_only_feed_skips_and_is_never_let_go_for_it() -> None:
+    behind, plain, reads = Client(latest_only={2}), Client(), Client(latest_only={2})
+    for client in (behind, plain):
+        client.line.pause()
+    for number in range(1, 101):
+        for client in (behind, plain, reads):
+            client.connection.deliver(update(number))
+    assert [type(reason) for reason in plain.reasons] == [SlowReader]
+    behind.line.resume()
+    behind.connection.deliver(update(101))
+    assert [(told["type"], told["offset"]) for told in map(message, behind.line.sent)] == [
+        ("reset", 100),
+        ("update", 101),
+    ]
+    assert behind.reasons == []
+    assert [message(frame)["offset"] for frame in reads.line.sent] == list(range(1, 101))
 
 
 async def test_whoever_waits_for_room_is_told_when_the_connection_ends() -> None:

@@ -23,6 +23,8 @@ class Recorder:
     def deliver(self, event: Event) -> None:
         self.events.append(event)
 
+    start = deliver
+
     async def drain(self) -> None: ...
 
     def told(self) -> list[tuple[str, int]]:

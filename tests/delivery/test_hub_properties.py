@@ -71,6 +71,8 @@ class Recorder:
         assert f'"data":"{epoch}-{offset}"' in event.plain or offset == 0
         self.position = (epoch, offset)
 
+    start = deliver
+
     async def drain(self) -> None: ...
 
 

@@ -36,13 +36,13 @@ class Recorder:
         self.events.append(event)
         self._something.set()
 
+    start = deliver
+
     async def drain(self) -> None: ...
 
     def told(self, slug: str = "feed") -> list[tuple[str, int]]:
         return [
-            (event.kind, event.position.offset)
-            for event in self.events
-            if event.position and event.slug == slug
+            (each.kind, each.position.offset) for each in self.events if each.position and each.slug == slug
         ]
 
     def last(self, kind: str) -> dict[str, Any]:

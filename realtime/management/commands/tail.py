@@ -51,7 +51,6 @@ class Command(BaseCommand):
             writer = asyncio.create_task(connection.run())
             try:
                 watch = await delivery.watch([Want(feed.id, slug, since)], connection)
-                connection.settled()
                 try:
                     return await writer
                 finally:

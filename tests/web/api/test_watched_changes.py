@@ -26,6 +26,8 @@ class Eye:
     def deliver(self, event: Event) -> None:
         self.told.put_nowait(json.loads(event.plain))
 
+    start = deliver
+
     async def drain(self) -> None:
         return
 

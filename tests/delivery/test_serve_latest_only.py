@@ -1,0 +1,83 @@
+"""A latest-only feed on the real server: who falls behind skips to the newest value, and nobody is let go."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import count
+from typing import Any
+
+import httpx
+
+from tests.conftest import MakeServer
+from tests.delivery.served import furnish, next_event, publish, read, read_values, watch
+from tests.serving import Server
+
+PUBLISHED = 300
+
+
+def dial(server: Server, stack: ExitStack) -> socket.socket:
+    """A connection that buffers little, however much is sent."""
+    connection = stack.enter_context(socket.socket())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", server.port))
+    return connection
+
+
+def events(server: Server, stack: ExitStack, path: str) -> Iterator[str]:
+    """The lines of an SSE stream that is read only when they are asked for."""
+    connection = dial(server, stack)
+    connection.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    reader = stack.enter_context(connection.makefile("r", encoding="utf-8", newline="\n"))
+    assert "200" in next(reader)
+    return (line.rstrip("\n") for line in reader)
+
+
+def last_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    """The message of offset `PUBLISHED`. Before it, every hole in the offsets is told by a reset."""
+    told = (message for message in messages if message["type"] != "status")
+    before = next(told)
+    assert before["type"] == "snapshot"
+    while before["offset"] < PUBLISHED:
+        message = next(told)
+        assert message["epoch"] == before["epoch"]
+        skipped = message["offset"] - before["offset"] - 1
+        assert (message["type"], skipped > 0) in (("update", False), ("reset", True))
+        before = message
+    return before
+
+
+def test_who_stops_reading_skips_to_the_newest_value_and_a_neighbour_gets_everything(
+    serve: MakeServer,
+) -> None:
+    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536", HEADWATER_STALL_LIMIT_S="600")
+    token = furnish(server, "level")
+    changed = httpx.patch(
+        f"{server.url}/api/feeds/level",
+        json={"latest_only": True},
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+    )
+    assert changed.json()["latest_only"] is True
+    with (
+        ExitStack() as stack,
+        watch(server, "/ws/feeds/level/", sock=dial(server, stack), max_queue=1) as slow,
+        watch(server, "/ws/feeds/level/") as neighbour,
+    ):
+        slow_lines = events(server, stack, "/feeds/level/events")
+        read_values(neighbour, 1)
+        for number in range(1, PUBLISHED + 1):
+            publish(server, token, "level", [number, "x" * 60_000])
+            told = read(neighbour)
+            while told["type"] == "status":
+                told = read(neighbour)
+            assert (told["type"], told["data"][0]) == ("update", number)
+        by_socket = last_of(read(slow) for _ in count())
+        by_stream = last_of(next_event(slow_lines)[1] for _ in count())
+        for newest in (by_socket, by_stream):
+            assert (newest["type"], newest["data"][0]) == ("reset", PUBLISHED)
+        publish(server, token, "level", "still here")
+        for told in (read(slow), next_event(slow_lines)[1]):
+            assert (told["type"], told["offset"], told["data"]) == ("update", PUBLISHED + 1, "still here")

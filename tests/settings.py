@@ -24,5 +24,10 @@ if _database_url:
 
 from project.settings import *  # noqa: E402, F403
 
+# What runs in the tests' own process is asked for pages, not for files: none need be collected, and no test
+# waits for a list of them. `manage.py serve` has them.
+STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
+SERVESTATIC_USE_STATIC_ROOT = False
+
 # Hashing that is slow on purpose protects nothing here.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -7,7 +7,6 @@ import re
 from typing import Any
 
 import pytest
-from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -44,11 +43,8 @@ SOURCE_FORM = {
 
 
 @pytest.fixture
-def browser(settings: LazySettings) -> Client:
-    """Signed in as a superuser; static files need not be collected."""
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
-    settings.MIDDLEWARE = [each for each in settings.MIDDLEWARE if "servestatic" not in each]
+def browser() -> Client:
+    """Signed in as a superuser."""
     client = Client()
     client.force_login(User.objects.create_superuser("admin"))
     return client

@@ -72,7 +72,7 @@ class Api:
 
 @pytest.fixture(scope="session")
 def site() -> AsyncClientHandler:
-    """The site, put together once: its middleware reads a list of all static files."""
+    """The site, put together once."""
     return AsyncClientHandler(enforce_csrf_checks=True)
 
 

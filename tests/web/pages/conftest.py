@@ -10,7 +10,6 @@ import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
-from pytest_django import Settings
 
 from realtime.feeds.runtime import Feeds
 
@@ -75,13 +74,6 @@ def _page(response: HttpResponse) -> Page:
     reader = _Reader()
     reader.feed(response.content.decode())
     return Page(response, response.status_code, " ".join(" ".join(reader.words).split()), reader.elements)
-
-
-@pytest.fixture(autouse=True)
-def _plain_static_names(settings: Settings) -> None:
-    """These tests look at pages, not at files, so they need no `collectstatic`."""
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = settings.STORAGES | {"staticfiles": plain}
 
 
 @pytest.fixture

@@ -64,9 +64,9 @@ function receive(message) {
   document.getElementById("position").textContent = `${message.epoch}:${message.offset}`;
   if (!message.published_at) return undefined;
   setValue(message.data);
-  if (message.type === "reset") rows.replaceChildren();
+  if (message.reborn) rows.replaceChildren();
   addRow(message);
-  if (message.type === "update" && status.state === "fresh") setStatus({ ...status, last_ok_at: message.published_at });
+  if (message.type !== "snapshot" && status.state === "fresh") setStatus({ ...status, last_ok_at: message.published_at });
   if (chart) chart.append(message);
   else chart = new FeedChart(slug, message.data);
   return undefined;

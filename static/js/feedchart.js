@@ -25,9 +25,9 @@ export class FeedChart {
     this.#learn(value);
   }
 
-  /** A live publication: {type, offset, published_at, data}. */
+  /** A live publication: {reborn, offset, published_at, data}. */
   append(publication) {
-    if (publication.type === "reset") this.#publications = [];
+    if (publication.reborn) this.#publications = [];
     this.#learn(publication.data);
     // What comes while the history is still being read is in it, or is kept behind it.
     if ((this.#publications.at(-1)?.offset ?? 0) < publication.offset) this.#publications.push(publication);

@@ -13,7 +13,7 @@ const isFinal = (code) => code >= 4400 && code < 4500 && code !== 4408;
 
 /**
  * positions   Map of slug to {epoch, offset}; kept up to date here
- * onMessage   called with each message of a feed, in order, none twice
+ * onMessage   called with each message of a feed, in order, none twice; `reborn` is added to those with a value
  * onState     called with "connecting", "live", "reconnecting", "offline" or "stopped", and words for the last
  */
 export class Live {
@@ -86,6 +86,8 @@ export class Live {
     if (message.type === "update" || message.type === "snapshot" || message.type === "reset") {
       const known = this.positions.get(message.feed);
       if (!known) return;
+      // A reset of the same epoch only skips: what was shown before is still this feed's past.
+      message.reborn = Boolean(known.epoch) && known.epoch !== message.epoch;
       if (message.type === "update" && known.epoch === message.epoch && message.offset <= known.offset) return;
       this.positions.set(message.feed, { epoch: message.epoch, offset: message.offset });
     }

@@ -38,13 +38,13 @@ export class Tile {
     }
   }
 
-  #setValue({ type, data, published_at: at }) {
+  #setValue({ type, reborn, data, published_at: at }) {
     showValue(this.#value, data);
     this.#flash();
-    if (type === "reset") this.#points = [[], []];
+    if (reborn) this.#points = [[], []];
     if (isNumber(data)) this.#append(Date.parse(at) / 1000, data);
-    // An update means that the poll was good; a status follows only where that is news.
-    if (type === "update" && this.#status.state === "fresh") this.#setStatus({ ...this.#status, last_ok_at: at });
+    // A new value means that the poll was good; a status follows only where that is news.
+    if (type !== "snapshot" && this.#status.state === "fresh") this.#setStatus({ ...this.#status, last_ok_at: at });
   }
 
   #setStatus(status) {

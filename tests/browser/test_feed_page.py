@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+import json
+
+from playwright.sync_api import Page, WebSocketRoute
 
 from .conftest import OpenTab, Site
 
@@ -77,6 +79,33 @@ def test_the_history_grows_on_top_and_stands_still_where_one_has_leafed_back(
     assert older.page.locator("#history td:first-child").all_inner_texts() == ["5", "4", "3", "2", "1"]
     newest.page.get_by_role("link", name="Older").click()
     assert newest.page.locator("#history td:first-child").first.inner_text() == "6"
+
+
+def test_skipped_values_leave_the_past_as_it_is_and_a_reborn_feed_does_not(site: Site, tab: OpenTab) -> None:
+    site.add_feed("lab", 3, 1, 2)
+    one = tab()
+    disguise = {"type": "reset"}
+
+    def through(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            content = json.loads(message)
+            socket.send(json.dumps(content | disguise if content["type"] == "update" else content))
+
+        server.on_message(pass_on)
+
+    one.page.route_web_socket("**/ws/feeds/**", through)
+    page = one.open("/feeds/lab/")
+    one.wait_live()
+    wait_chart(page, "3 values from 1 to 3, the newest 2")
+    site.publish("lab", 9)
+    wait_chart(page, "4 values from 1 to 9, the newest 9")
+    assert page.locator("#history td:first-child").all_inner_texts() == ["4", "3", "2", "1"]
+    disguise["epoch"] = "reborn"
+    site.publish("lab", 5)
+    wait_chart(page, "1 values from 5 to 5, the newest 5")
+    assert page.locator("#history td:first-child").all_inner_texts() == ["5"]
 
 
 def test_lines_are_copied(site: Site, tab: OpenTab) -> None:

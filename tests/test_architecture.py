@@ -43,7 +43,8 @@ DOORS: dict[str, set[str]] = {
     "twisted": {"delivery/daphne.py", "delivery/serve.py"},
 }
 
-PURE = {"delivery/hub.py": ("django", "channels", "asyncio", "threading", "socket")}
+NO_IO = ("django", "channels", "asyncio", "threading", "socket")
+PURE = {f"delivery/{name}.py": NO_IO for name in ("hub", "stream", "fanout")}
 
 
 def modules() -> list[Path]:

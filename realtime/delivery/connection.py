@@ -63,26 +63,28 @@ class Connection(Generic[Payload]):
         self._cut: asyncio.Timeout | None = None
         self.reason: HeadwaterError | None = None
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, *events: Event) -> None:
         """Queue news. Never raises: an overflow ends the connection with SlowReader."""
-        if self.reason is not None:
-            return
-        if event.kind == "gone":
-            self._feeds -= 1
-            if self._feeds == 0:
-                self.end(FeedGone(f"The feed {event.slug} was deleted.", field="feed"))
+        for event in events:
+            if self.reason is not None:
                 return
-        self._queued(self._backlog.add(event, behind=self._behind))
+            if event.kind == "gone":
+                self._feeds -= 1
+                if self._feeds == 0:
+                    self.end(FeedGone(f"The feed {event.slug} was deleted.", field="feed"))
+                    return
+            self._queued(self._backlog.add(event, behind=self._behind))
 
     def put(self, payload: Payload) -> None:
         """Queue one finished payload."""
         if self.reason is None:
             self._queued(self._backlog.put(payload))
 
-    def start(self, event: Event) -> None:
+    def start(self, *events: Event) -> None:
         """Queue a part of the start; ask `drain` before the next."""
         if self.reason is None:
-            self._backlog.start(event)
+            for event in events:
+                self._backlog.start(event)
             self._changed.set()
 
     def end(self, reason: HeadwaterError) -> None:

@@ -8,7 +8,7 @@ whom too much waits, is let go: it resumes from its position.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from realtime.errors import FeedGone, HeadwaterError, SlowReader
@@ -29,6 +29,8 @@ class Handle(Protocol):
     def waiting(self) -> int: ...
 
     def listen(self, told: Callable[[bool], None]) -> None: ...
+
+    def send(self, data: bytes) -> None: ...
 
     def write(self, frame: bytes) -> None: ...
 
@@ -57,6 +59,7 @@ class DirectConnection:
         latest_only: Collection[int] = (),
     ) -> None:
         self._handle = handle
+        self._send = handle.send
         self._feeds = feeds
         self._stall_s = stall_s
         self._ended = ended
@@ -66,27 +69,42 @@ class DirectConnection:
         self.reason: HeadwaterError | None = None
         handle.listen(self._pace)
 
-    def deliver(self, event: Event) -> None:
-        """Send an event, or queue it while the client does not keep up. Never raises."""
-        if self.reason is not None:
-            return
-        if event.kind == "gone":
-            self._feeds -= 1
-            if self._feeds == 0:
-                self.end(FeedGone(f"The feed {event.slug} was deleted.", field="feed"))
-                return
-        if not self._held:
-            self._handle.write(event.frame)
-        elif not self._backlog.add(event, behind=True):
-            self._overflow()
+    def deliver(self, *events: Event) -> None:
+        """Send events, or queue them while the client does not keep up. Never raises."""
+        if not self._held and len(events) == 1 and events[0].kind != "gone":
+            self._send(events[0].frame)
+        else:
+            self._deliver_some(events)
 
-    def start(self, event: Event) -> None:
+    def _deliver_some(self, events: Sequence[Event]) -> None:
+        frames: list[bytes] = []
+        for event in events:
+            if self.reason is not None:
+                return
+            if event.kind == "gone":
+                self._feeds -= 1
+                if self._feeds == 0:
+                    self._send_all(frames)
+                    self.end(FeedGone(f"The feed {event.slug} was deleted.", field="feed"))
+                    return
+            if not self._held:
+                frames.append(event.frame)
+            elif not self._backlog.add(event, behind=True):
+                self._overflow()
+        self._send_all(frames)
+
+    def _send_all(self, frames: list[bytes]) -> None:
+        if frames:
+            self._send(b"".join(frames))
+
+    def start(self, *events: Event) -> None:
         """Send a part of the start; ask `drain` before the next."""
-        if self.reason is None:
-            if self._held:
-                self._backlog.start(event)
-            else:
-                self._handle.write(event.frame)
+        for event in events:
+            if self.reason is None:
+                if self._held:
+                    self._backlog.start(event)
+                else:
+                    self._handle.write(event.frame)
 
     def put(self, text: str) -> None:
         """Send one message that is no event."""
@@ -100,6 +118,7 @@ class DirectConnection:
         """End the connection. The first reason stays."""
         if self.reason is None:
             self.reason = reason
+            self._held = True  # `deliver` looks no further while the client keeps up
             self.release()
             self._ended(reason)
 

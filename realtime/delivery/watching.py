@@ -18,9 +18,11 @@ from realtime.feeds.position import Position
 from realtime.feeds.publication import Publication, Snapshot
 from realtime.feeds.runtime import Feeds
 
+from .fanout import Fanout
 from .frames import Event, gone_event, update_event, value_event
-from .hub import Hub, Seat, Watcher, tell
+from .hub import Hub
 from .shared_reads import SharedReads
+from .stream import Seat, Watcher, tell_start
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ class Delivery:
         self._feeds = feeds
         self._position_check_s = position_check_s
         self._loop = asyncio.get_running_loop()
-        self._hub = Hub(self._catch_up)
+        self._hub = Hub(self._catch_up, Fanout(self._loop.call_soon).tell)
         self._behind: set[int] = set()
         self._someone_behind = asyncio.Event()
         self._snapshots = SharedReads(self._load_snapshots, batch_limit=500)
@@ -143,18 +145,18 @@ class Delivery:
     async def _tell_start(self, seat: Seat, snapshot: Snapshot, standing: Position | None) -> Position:
         """Bring a seat from where it stands up to the snapshot at least; where it stands then."""
         if standing is None:
-            tell(seat, [value_event("snapshot", snapshot)])
+            tell_start(seat, [value_event("snapshot", snapshot)])
             await seat.watcher.drain()
         elif standing.epoch != snapshot.epoch or standing.offset > max(snapshot.offset, seat.offset):
-            tell(seat, [value_event("reset", snapshot)])
+            tell_start(seat, [value_event("reset", snapshot)])
         else:
             seat.offset = standing.offset
             while seat.offset < snapshot.offset:
                 page = await self._entries.read((seat.feed_id, snapshot.epoch, seat.offset))
                 if not page or page[0].offset != seat.offset + 1:
-                    tell(seat, [value_event("reset", snapshot)])  # trimmed: the position is gone
+                    tell_start(seat, [value_event("reset", snapshot)])  # trimmed: the position is gone
                     break
-                tell(seat, [update_event(snapshot.slug, publication) for publication in page])
+                tell_start(seat, [update_event(snapshot.slug, publication) for publication in page])
                 await seat.watcher.drain()
         return Position(snapshot.epoch, seat.offset)
 

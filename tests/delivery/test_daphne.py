@@ -120,16 +120,38 @@ async def test_nothing_follows_a_close(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (wire.sends, socket.closed) == ([b"last"], [(1012, b"restart")])
 
 
-async def test_a_large_audience_leaves_the_loop_its_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    outbox = Outbox()
-    wires = [Wire() for _ in range(Outbox.YIELD_EVERY * 2 + 1)]
-    for wire in wires:
-        connect(monkeypatch, wire, outbox)[0].write(b"x")
-    done = []
-    for _ in range(3):
-        await asyncio.sleep(0)
-        done.append(sum(len(wire.sends) for wire in wires))
-    assert done == [200, 400, 401]
+async def test_what_is_sent_at_once_stays_behind_what_was_written_in_this_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wire, outbox = Wire(), Outbox()
+    handle, _ = connect(monkeypatch, wire, outbox)
+    handle.send(b"1")
+    handle.write(b"2")
+    handle.send(b"3")
+    assert wire.sends == [b"1"]
+    await asyncio.sleep(0)
+    handle.send(b"4")
+    assert wire.sends == [b"1", b"23", b"4"]
+
+
+async def test_a_ping_of_the_server_s_own_is_not_overtaken_by_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire()
+    handle, socket = connect(monkeypatch, wire, Outbox())
+    handle.send(b"1")
+    handle.disturb()
+    socket.transport.write(b"ping")
+    handle.send(b"2")
+    assert (wire.sends, socket.transport.written) == ([b"1"], [b"ping", b"2"])
+
+
+async def test_nothing_is_sent_after_the_connection_has_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire()
+    handle, socket = connect(monkeypatch, wire, Outbox())
+    handle.send(b"1")
+    handle.disturb()
+    socket.state = Socket.STATE_CLOSING
+    handle.send(b"2")
+    assert (wire.sends, socket.transport.written) == ([b"1"], [])
 
 
 async def test_a_client_that_stops_reading_and_goes_on_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

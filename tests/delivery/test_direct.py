@@ -41,6 +41,8 @@ class Line:
         self.sent.append(frame)
         self._something.set()
 
+    send = write
+
     async def has_sent(self, count: int) -> None:
         async with asyncio.timeout(30):
             while len(self.sent) < count:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from realtime.delivery import hub as hub_module
+from realtime.delivery import stream as stream_module
 from realtime.delivery.frames import Event, value_event
-from realtime.delivery.hub import Hub, Seat, tell
+from realtime.delivery.hub import Hub
+from realtime.delivery.stream import Seat, tell_start
 from realtime.feeds.announcement import Announcement
 from realtime.feeds.publication import Publication, Snapshot, Status
 
@@ -20,8 +21,8 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def deliver(self, event: Event) -> None:
-        self.events.append(event)
+    def deliver(self, *events: Event) -> None:
+        self.events.extend(events)
 
     start = deliver
 
@@ -49,7 +50,7 @@ class World:
     def live(self, offset: int) -> tuple[Seat, Recorder]:
         recorder = Recorder()
         seat, _ = self.hub.join(1, "feed", recorder)
-        tell(seat, [value_event("snapshot", snapshot(offset))])
+        tell_start(seat, [value_event("snapshot", snapshot(offset))])
         assert self.hub.settle(seat, snapshot(offset))
         return seat, recorder
 
@@ -100,7 +101,7 @@ def test_what_is_published_while_a_watcher_joins_is_handed_over(world: World) ->
     seat, first = world.hub.join(1, "feed", recorder)
     assert not first
     world.hear(1, 2)
-    tell(seat, [value_event("snapshot", snapshot(1))])
+    tell_start(seat, [value_event("snapshot", snapshot(1))])
     assert world.hub.settle(seat, snapshot(1))
     assert recorder.told() == [("snapshot", 1), ("update", 2)]
 
@@ -108,11 +109,11 @@ def test_what_is_published_while_a_watcher_joins_is_handed_over(world: World) ->
 def test_a_watcher_that_joins_too_slowly_must_read_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "RECENT_LIMIT", 2)
+    monkeypatch.setattr(stream_module, "RECENT_LIMIT", 2)
     world.live(0)
     recorder = Recorder()
     seat, _ = world.hub.join(1, "feed", recorder)
-    tell(seat, [value_event("snapshot", snapshot(0))])
+    tell_start(seat, [value_event("snapshot", snapshot(0))])
     world.hear(1, 2, 3, 4)
     assert not world.hub.settle(seat, snapshot(0)), "offset 1 and 2 are only in the journal now"
     assert recorder.told() == [("snapshot", 0)]
@@ -122,7 +123,7 @@ def test_early_announcements_of_another_life_are_not_taken_for_this_one(world: W
     recorder = Recorder()
     seat, _ = world.hub.join(1, "feed", recorder)
     world.hear(2, epoch="old")
-    tell(seat, [value_event("snapshot", snapshot(1))])
+    tell_start(seat, [value_event("snapshot", snapshot(1))])
     assert world.hub.settle(seat, snapshot(1))
     assert recorder.told() == [("snapshot", 1)]
 
@@ -138,7 +139,7 @@ def test_a_value_too_large_to_carry_is_read_from_the_journal(world: World) -> No
 def test_a_large_value_announced_while_the_first_watcher_joins_is_asked_for(world: World) -> None:
     seat, _ = world.hub.join(1, "feed", Recorder())
     world.hub.hear(Announcement(1, behind=("e", 2)))
-    tell(seat, [value_event("snapshot", snapshot(1))])
+    tell_start(seat, [value_event("snapshot", snapshot(1))])
     assert world.hub.settle(seat, snapshot(1))
     assert world.asked == [1]
 

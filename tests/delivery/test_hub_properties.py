@@ -6,7 +6,7 @@ still gets every publication once and in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -22,9 +22,11 @@ from hypothesis.stateful import (
     rule,
 )
 
-from realtime.delivery import hub as hub_module
+from realtime.delivery import stream as stream_module
+from realtime.delivery.fanout import Fanout
 from realtime.delivery.frames import Event, update_event, value_event
-from realtime.delivery.hub import Hub, Seat, tell
+from realtime.delivery.hub import Hub
+from realtime.delivery.stream import Seat, tell_start
 from realtime.feeds.announcement import Announcement
 from realtime.feeds.publication import Mark, Publication, Snapshot, Status
 
@@ -56,10 +58,15 @@ class Recorder:
 
     def __init__(self) -> None:
         self.position: tuple[str, int] | None = None
-        self.rev_seen: list[str] = []
+        self.left = False
         self.events: list[Event] = []
 
-    def deliver(self, event: Event) -> None:
+    def deliver(self, *events: Event) -> None:
+        for event in events:
+            self.hear(event)
+
+    def hear(self, event: Event) -> None:
+        assert not self.left, event
         self.events.append(event)
         if event.kind == "status":
             return
@@ -90,7 +97,8 @@ class HubMachine(RuleBasedStateMachine):
         super().__init__()
         self.journal = Journal()
         self.behind: set[int] = set()
-        self.hub = Hub(self.behind.add)
+        self.due: list[Callable[[], None]] = []
+        self.hub = Hub(self.behind.add, Fanout(self.due.append).tell)
         self.flying: list[Announcement] = []
         self.epochs = 1
         self.seats: list[tuple[Seat, Recorder]] = []
@@ -136,6 +144,12 @@ class HubMachine(RuleBasedStateMachine):
         announcement = self.flying[at] if doubled else self.flying.pop(at)
         self.hub.hear(announcement)
 
+    @rule()
+    def a_turn_of_the_loop_ends(self) -> None:
+        due, self.due[:] = list(self.due), []
+        for callback in due:
+            callback()
+
     # Watchers
 
     @rule(target=joining, back=st.one_of(st.none(), st.integers(-1, 4)))
@@ -167,21 +181,22 @@ class HubMachine(RuleBasedStateMachine):
         """What `Delivery` does with its reads, in one go."""
         seat, standing = each.seat, each.recorder.position
         if standing is None:
-            tell(seat, [value_event("snapshot", snapshot)])
+            tell_start(seat, [value_event("snapshot", snapshot)])
         elif standing[0] != snapshot.epoch or standing[1] > max(snapshot.offset, seat.offset):
-            tell(seat, [value_event("reset", snapshot)])
+            tell_start(seat, [value_event("reset", snapshot)])
         else:
             seat.offset = standing[1]
             while seat.offset < snapshot.offset:
                 page = self.journal.after(seat.offset, 2) if self.journal.epoch == snapshot.epoch else []
                 if not page or page[0].offset != seat.offset + 1:
-                    tell(seat, [value_event("reset", snapshot)])
+                    tell_start(seat, [value_event("reset", snapshot)])
                     break
-                tell(seat, [update_event("feed", publication) for publication in page])
+                tell_start(seat, [update_event("feed", publication) for publication in page])
 
     @rule(which=consumes(live))
     def leave(self, which: tuple[Seat, Recorder]) -> None:
         self.hub.leave(which[0])
+        which[1].left = True
         self.seats.remove(which)
 
     # The shell's background work
@@ -220,6 +235,8 @@ class HubMachine(RuleBasedStateMachine):
                 self.behind.add(FEED)
             rounds += 1
             assert rounds < 100, "catches up for ever"
+        while self.due:
+            self.a_turn_of_the_loop_ends()
         for _, recorder in self.seats:
             assert recorder.position == (self.journal.epoch, self.journal.offset)
             statuses = [event.plain for event in recorder.events if event.kind == "status"]
@@ -233,8 +250,8 @@ HubMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50
 def a_short_memory() -> Iterator[None]:
     """So that the limits are met within a few steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hub_module, "RECENT_LIMIT", 3)
-        patch.setattr(hub_module, "ASIDE_LIMIT", 2)
+        patch.setattr(stream_module, "RECENT_LIMIT", 3)
+        patch.setattr(stream_module, "ASIDE_LIMIT", 2)
         yield
 
 

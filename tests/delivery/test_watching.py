@@ -32,8 +32,8 @@ class Recorder:
         self.events: list[Event] = []
         self._something = asyncio.Event()
 
-    def deliver(self, event: Event) -> None:
-        self.events.append(event)
+    def deliver(self, *events: Event) -> None:
+        self.events.extend(events)
         self._something.set()
 
     start = deliver

@@ -23,8 +23,9 @@ class Eye:
     def __init__(self) -> None:
         self.told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    def deliver(self, event: Event) -> None:
-        self.told.put_nowait(json.loads(event.plain))
+    def deliver(self, *events: Event) -> None:
+        for event in events:
+            self.told.put_nowait(json.loads(event.plain))
 
     start = deliver
 

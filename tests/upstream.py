@@ -115,7 +115,7 @@ class Upstream:
 
     def start(self) -> Self:
         self._thread.start()
-        if not self._ready.wait(10):
+        if not self._ready.wait(30):
             raise RuntimeError("The upstream did not start.")
         return self
 
@@ -138,7 +138,7 @@ class Upstream:
         self._replies[path] = reply
         return self.url(path)
 
-    def wait_for(self, path: str, count: int = 1, timeout_s: float = 5.0) -> None:
+    def wait_for(self, path: str, count: int = 1, timeout_s: float = 30.0) -> None:
         """Block until so many requests have come to the path since the start."""
         with self._arrived:
             if not self._arrived.wait_for(lambda: self.requests[path] >= count, timeout_s):

@@ -120,7 +120,7 @@ def tab(browser: Browser, site: Site) -> Iterator[OpenTab]:
 
     def make(**options: Any) -> Tab:
         context = browser.new_context(**options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         tabs.append(Tab(context, site))
         return tabs[-1]
 

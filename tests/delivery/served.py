@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,15 @@ def publish(server: Server, token: str, slug: str, value: Any) -> dict[str, Any]
     """Publish over the API; the position. Raises OSError when the server does not answer with success."""
     position: dict[str, Any] = server.call("POST", f"/feeds/{slug}/publish", {"data": value}, token=token)
     return position
+
+
+def dial(server: Server) -> socket.socket:
+    """A connection that buffers little, however much is sent; a context manager."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", server.port))
+    return connection
 
 
 def watch(server: Server, path: str, **options: Any) -> ClientConnection:
@@ -51,7 +61,7 @@ def read_values(socket: ClientConnection, count: int) -> list[Any]:
 def stream(server: Server, path: str, **headers: str) -> Iterator[Iterator[str]]:
     """The lines of an SSE stream that was answered 200."""
     with (
-        httpx.Client(trust_env=False, timeout=10) as client,
+        httpx.Client(trust_env=False, timeout=30) as client,
         client.stream("GET", server.url + path, headers=headers) as answer,
     ):
         assert answer.status_code == 200

@@ -243,7 +243,7 @@ class HubMachine(RuleBasedStateMachine):
             assert self.journal.status.error in statuses[-1]
 
 
-HubMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+HubMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
 
 
 @pytest.fixture(autouse=True, scope="module")

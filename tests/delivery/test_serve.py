@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from realtime.conf import conf
 from tests.conftest import MakeServer
 from tests.delivery.served import furnish, next_event, publish, read_values, stream, watch
 from tests.serving import ROOT, Server
@@ -20,7 +22,7 @@ from tests.serving import ROOT, Server
 
 def _talk(server: Server, *parts: bytes) -> bytes:
     """Send these bytes and read until the server closes."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         for part in parts:
             try:
                 connection.sendall(part)
@@ -85,13 +87,14 @@ def test_a_database_that_was_not_migrated_is_told_in_one_line(serve: MakeServer)
     assert "Traceback" not in done.stderr
 
 
-def test_a_body_over_the_limit_is_refused_while_it_comes(serve: MakeServer) -> None:
-    server = serve("--no-engine", HEADWATER_BODY_LIMIT_BYTES="100000")
+def test_a_body_over_the_limit_is_refused_while_it_comes(server: Server) -> None:
+    limit = conf().body_limit_bytes
     head = b"POST /api/feeds/x/publish HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-    declared = _talk(server, head + b"Content-Length: 100001\r\n\r\n")
-    chunk = b"2000\r\n" + b"x" * 0x2000 + b"\r\n"
-    endless = _talk(server, head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 200)
-    for answer in (declared, endless):
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    with ThreadPoolExecutor() as threads:  # both at once: the server takes two seconds to close
+        declared = threads.submit(_talk, server, head + b"Content-Length: %d\r\n\r\n" % (limit + 1))
+        endless = threads.submit(_talk, server, head + b"Transfer-Encoding: chunked\r\n\r\n", *[chunk] * 50)
+    for answer in (declared.result(), endless.result()):
         assert answer.startswith(b"HTTP/1.1 413 ")
         content = json.loads(answer.partition(b"\r\n\r\n")[2])
         assert content["error"]["code"] == "too_large"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -11,24 +10,15 @@ from typing import Any
 import httpx
 
 from tests.conftest import MakeServer
-from tests.delivery.served import furnish, next_event, publish, read, read_values, watch
+from tests.delivery.served import dial, furnish, next_event, publish, read, read_values, watch
 from tests.serving import Server
 
 PUBLISHED = 300
 
 
-def dial(server: Server, stack: ExitStack) -> socket.socket:
-    """A connection that buffers little, however much is sent."""
-    connection = stack.enter_context(socket.socket())
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-    connection.settimeout(30)
-    connection.connect(("127.0.0.1", server.port))
-    return connection
-
-
 def events(server: Server, stack: ExitStack, path: str) -> Iterator[str]:
     """The lines of an SSE stream that is read only when they are asked for."""
-    connection = dial(server, stack)
+    connection = stack.enter_context(dial(server))
     connection.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
     reader = stack.enter_context(connection.makefile("r", encoding="utf-8", newline="\n"))
     assert "200" in next(reader)
@@ -63,7 +53,7 @@ def test_who_stops_reading_skips_to_the_newest_value_and_a_neighbour_gets_everyt
     assert changed.json()["latest_only"] is True
     with (
         ExitStack() as stack,
-        watch(server, "/ws/feeds/level/", sock=dial(server, stack), max_queue=1) as slow,
+        watch(server, "/ws/feeds/level/", sock=dial(server), max_queue=1) as slow,
         watch(server, "/ws/feeds/level/") as neighbour,
     ):
         slow_lines = events(server, stack, "/feeds/level/events")

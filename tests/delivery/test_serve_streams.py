@@ -9,7 +9,7 @@ import httpx
 import psutil
 
 from tests.conftest import MakeServer
-from tests.delivery.served import furnish, next_event, publish, stream
+from tests.delivery.served import dial, furnish, next_event, publish, stream
 from tests.services import wait_until
 from tests.serving import Server
 
@@ -61,7 +61,7 @@ def test_five_hundred_streams_cost_no_threads_and_all_of_them_hear(server: Serve
         before = process.num_threads()
         connections = []
         for _ in range(500):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
             connection.sendall(request)
             connections.append(connection)
         received = [b""] * len(connections)
@@ -81,10 +81,7 @@ def test_a_stream_that_is_not_read_is_ended_and_costs_bounded_memory(serve: Make
     token = furnish(server, "count")
     process = psutil.Process(server.pid)
     with ExitStack() as stack:
-        slow = stack.enter_context(socket.socket())
-        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
-        slow.settimeout(10)
-        slow.connect(("127.0.0.1", server.port))
+        slow = stack.enter_context(dial(server))
         slow.sendall(b"GET /feeds/count/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert b"200 OK" in slow.recv(1000)
         publish(server, token, "count", [0, "x" * 60_000])

@@ -224,8 +224,9 @@ async def test_nobody_is_told_after_leaving(feeds: Feeds, delivery: Delivery) ->
 
 
 async def test_a_thousand_joining_clients_cost_a_handful_of_reads(
-    feeds: Feeds, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    delivery = Delivery(feeds, position_check_s=3600)
     feed_id = await make_feed(feeds)
     for value in range(50):
         await feeds.store.publish(feed_id, value)
@@ -244,6 +245,7 @@ async def test_a_thousand_joining_clients_cost_a_handful_of_reads(
     assert watchers[0].told() == [("snapshot", 50)]
     assert watchers[1].told() == [("update", offset) for offset in range(41, 51)]
     assert len(reads) <= 10, len(reads)
+    await delivery.aclose()
 
 
 async def test_a_journal_that_cannot_be_read_is_unavailable_and_leaves_nothing_watched(

@@ -120,7 +120,7 @@ async def test_a_redis_that_dies_and_comes_back_is_joined_again(own_redis: Redis
                 offset += 1
                 await asyncio.sleep(0.05)
 
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             await announce_until_heard()
         assert broker.dropped >= 1
 

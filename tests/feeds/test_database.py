@@ -19,9 +19,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def test_a_slow_unit_delays_neither_the_loop_nor_other_units() -> None:
     database = Database(threads=2)
     release = threading.Event()
-    slow = asyncio.create_task(database.read(release.wait, 10))
+    slow = asyncio.create_task(database.read(release.wait, 60))
     try:
-        assert await asyncio.wait_for(database.read(Feed.objects.count), 5) == 0
+        assert await asyncio.wait_for(database.read(Feed.objects.count), 30) == 0
         assert not slow.done()
     finally:
         release.set()
@@ -45,7 +45,7 @@ async def test_more_units_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(database_module, "WAITING_LIMIT", 2)
     database = Database(threads=1)
     release = threading.Event()
-    waiting = [asyncio.create_task(database.read(release.wait, 10)) for _ in range(2)]
+    waiting = [asyncio.create_task(database.read(release.wait, 60)) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable, match="too much waiting"):
         await database.read(Feed.objects.count)

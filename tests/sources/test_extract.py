@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.errors import BadInput, ExtractError
@@ -265,7 +265,6 @@ def test_any_bytes_of_any_type_are_a_value_or_an_extract_error(
     holds(format_name, body, f"text/plain; charset={content_type}")
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(FORMATS),
     st.lists(

@@ -128,10 +128,10 @@ def test_an_expression_that_does_not_suit_the_answer_is_told(expression: str, wo
 )
 def test_an_expression_that_doubles_its_value_again_and_again_is_ended(expression: str) -> None:
     document = {"long": list(range(50_000)), "text": "x" * 500_000}
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ExtractError, match="builds too much"):
         pick(document, expression)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 JSON = st.recursive(

@@ -50,16 +50,16 @@ async def test_a_new_source_is_polled_at_once(feeds: Feeds, upstream: Upstream) 
     url = upstream.on("/quote", says({"value": 1}))
     async with polling(feeds):
         await make(feeds, url=url, interval_s=3600)
-        await until(feeds.database, feed(), lambda row: row.state == "fresh", timeout_s=30)
+        await until(feeds.database, feed(), lambda row: row.state == "fresh")
 
 
 async def test_a_poll_starts_at_its_time_and_not_before(feeds: Feeds, upstream: Upstream) -> None:
     url = upstream.on("/quote", says({"value": 1}))
     async with polling(feeds):
-        due = await make(feeds, url=url, due_in_s=1.5)
+        due = await make(feeds, url=url, due_in_s=1.5, interval_s=60)
         row = await until(feeds.database, source(), lambda row: row.last_polled_at is not None)
-    assert timedelta(0) < row.last_polled_at - due < timedelta(seconds=5)
-    assert row.next_poll_at == due + timedelta(seconds=10)
+    assert row.last_polled_at > due
+    assert row.next_poll_at == due + timedelta(seconds=60)
 
 
 async def test_poll_now_is_heard_long_before_the_interval_is_over(feeds: Feeds, upstream: Upstream) -> None:
@@ -68,9 +68,7 @@ async def test_poll_now_is_heard_long_before_the_interval_is_over(feeds: Feeds, 
         before = await until(feeds.database, source(), lambda row: row.last_polled_at and not row.claimed_by)
         await feeds.database.write(poll_now, "quotes")
         poller.poke()
-        await until(
-            feeds.database, source(), lambda row: row.last_polled_at > before.last_polled_at, timeout_s=30
-        )
+        await until(feeds.database, source(), lambda row: row.last_polled_at > before.last_polled_at)
     assert upstream.requests["/quote"] == 2
 
 
@@ -104,7 +102,7 @@ async def test_a_slow_host_delays_only_itself(feeds: Feeds, upstream: Upstream) 
     async with polling(feeds, concurrency=4, per_host=3):
         await asyncio.to_thread(upstream.wait_for, "/never", 3)
         await make(feeds, url=f"http://localhost:{upstream.port}/quote")
-        await until(feeds.database, feed(), lambda row: row.state == "fresh", timeout_s=30)
+        await until(feeds.database, feed(), lambda row: row.state == "fresh")
         assert upstream.requests["/never"] == 3
 
 
@@ -146,7 +144,7 @@ async def test_a_shutdown_ends_polls_under_way_and_gives_their_claims_back(
     assert (await feeds.database.read(source("waiting"))).claimed_by == ""
     upstream.on("/quote", says({"value": 1}))
     async with polling(feeds, name="restarted"):
-        await until(feeds.database, feed(), lambda row: row.state == "fresh", timeout_s=30)
+        await until(feeds.database, feed(), lambda row: row.state == "fresh")
 
 
 async def test_an_engine_that_was_killed_delays_a_source_by_no_more_than_its_claim(

@@ -1,7 +1,9 @@
 """Proves the cluster: `python -m deploy.prove` starts `docker-compose.yml` under another name and breaks it.
 
-WebSockets and event streams watch through nginx while a program publishes. A web process is stopped, the
-other is killed, Redis is restarted. Everybody must have had every publication exactly once and in order.
+WebSockets and event streams watch through nginx while a program publishes. The web processes are restarted
+one after the other, and everybody must be back within 5 s; then one is killed and Redis is restarted.
+Everybody must have had every publication exactly once and in order.
+
 Own volumes, own secrets, own port; all of it is removed at the end. Needs Docker with Compose.
 """
 
@@ -26,6 +28,7 @@ from deploy.watching import Publisher, Watcher
 ROOT = Path(__file__).resolve().parent.parent
 SUBNET = "172.30.79"
 WATCHERS = 5
+BACK_WITHIN_S = 5.0
 
 
 class Stack:
@@ -111,7 +114,7 @@ def check_polling(stack: Stack) -> Callable[[], bool]:
     return moved
 
 
-async def breaking(stack: Stack, publisher: Publisher) -> None:
+async def breaking(stack: Stack, publisher: Publisher, watchers: list[Watcher]) -> None:
     """Break one thing after the other, with the publisher going on in between."""
 
     async def some_more(count: int = 60) -> None:
@@ -125,9 +128,15 @@ async def breaking(stack: Stack, publisher: Publisher) -> None:
         await some_more()
 
     await some_more()
-    await do("stopped web1", "stop", "web1")
-    await do("started web1", "start", "web1")
-    await until(lambda: "(healthy)" in stack("ps", "web1"), "web1 is healthy")
+    for name in ("web1", "web2"):
+        await do(f"stopped {name}", "stop", name)
+        ended = stack("ps", "-a", name)
+        assert re.search(r"Exit(ed)? \(?0\b", ended), f"{name} did not end in order:\n{ended}"
+        await do(f"started {name}", "start", name)
+        await until(lambda name=name: "(healthy)" in stack("ps", name), f"{name} is healthy")  # type: ignore[misc]
+    longest_s = max(watcher.longest_absence_s for watcher in watchers)
+    told(f"both web processes restarted; every client was back within {longest_s:.2f} s")
+    assert longest_s < BACK_WITHIN_S
     await do("killed web2", "kill", "-s", "KILL", "web2")
     await do("started web2", "start", "web2")
     await until(lambda: "(healthy)" in stack("ps", "web2"), "web2 is healthy")
@@ -145,6 +154,7 @@ def verdict(watchers: list[Watcher], publisher: Publisher) -> None:
         told(
             f"{exact} of {len(group)} {kind} clients got each exactly once, in order; "
             f"connections {[watcher.connections for watcher in group]}, "
+            f"longest absence {max(watcher.longest_absence_s for watcher in group):.2f} s, "
             f"longest silence {max(watcher.longest_silence_s for watcher in group):.2f} s"
         )
     for watcher in watchers:
@@ -163,7 +173,7 @@ async def prove(stack: Stack) -> None:
         await until(lambda: all(watcher.ready for watcher in watchers), "every client watches")
         publishing = group.create_task(publisher.run())
         polled = check_polling(stack)
-        await breaking(stack, publisher)
+        await breaking(stack, publisher, watchers)
         await until(polled, "the engine polls and the polled feed moves")
         await until(lambda: "(healthy)" in stack("ps", "engine"), "the engine is healthy")
         told("the engine polls, is healthy, and the feed that it fills moves")

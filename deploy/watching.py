@@ -17,7 +17,12 @@ RETRY_S = 0.2
 
 @dataclass
 class Watcher:
-    """What one client got: (offset, value) in the order of arrival, and how often it had to come back."""
+    """What one client got: (offset, value) in the order of arrival, and how it had to come back.
+
+    longest_silence_s   between two values
+    longest_absence_s   from a connection's end to the first message on the next
+    close_codes         of WebSockets, in order
+    """
 
     kind: str
     url: str
@@ -25,14 +30,18 @@ class Watcher:
     resets: int = 0
     connections: int = 0
     longest_silence_s: float = 0.0
+    longest_absence_s: float = 0.0
+    close_codes: list[int | None] = field(default_factory=list)
     _position: str = ""
     _last: float = 0.0
+    _away_since: float = 0.0
 
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
             with contextlib.suppress(OSError, httpx.HTTPError, websockets.WebSocketException):
                 await (self._socket() if self.kind == "WebSocket" else self._stream())
+            self._away_since = self._away_since or time.monotonic()
             await asyncio.sleep(RETRY_S)
 
     async def _socket(self) -> None:
@@ -41,8 +50,11 @@ class Watcher:
             self.url.replace("http", "ws", 1) + f"/ws/feeds/counter/{since}"
         ) as socket:
             self.connections += 1
-            async for text in socket:
-                self._take(json.loads(text))
+            try:
+                async for text in socket:
+                    self._take(json.loads(text))
+            finally:
+                self.close_codes.append(socket.close_code)
 
     async def _stream(self) -> None:
         headers = {"Last-Event-ID": self._position} if self._position else {}
@@ -57,9 +69,12 @@ class Watcher:
                     self._take(json.loads(line.removeprefix("data: ")))
 
     def _take(self, message: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if self._away_since:
+            self.longest_absence_s = max(self.longest_absence_s, now - self._away_since)
+            self._away_since = 0.0
         if "offset" not in message:
             return
-        now = time.monotonic()
         if self._position and message["offset"] > 1:
             self.longest_silence_s = max(self.longest_silence_s, now - self._last)
         self._last = now

@@ -7,6 +7,7 @@ Nothing is skipped for want of a program: a test that misses one fails, and says
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from deploy.debian import apt_install
 PACKAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "redis-server": (("redis-server",),),
     "postgresql": (("initdb",), ("postgres",)),
+    "nginx": (("nginx",),),
     "chromium": (("chromium", "chromium-browser", "google-chrome"),),
     "curl": (("curl",),),
     "util-linux": (("setpriv",),),
@@ -38,8 +40,10 @@ def find_program(name: str) -> str:
     for folder in sorted(folders, key=lambda path: int(path.parent.name), reverse=True):
         if (folder / name).exists():
             return str(folder / name)
+    # Debian has nginx where only root's PATH leads.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
     for other in names:
-        if found := shutil.which(other):
+        if found := shutil.which(other, path=path):
             return found
     raise MissingProgram(f"{name} is not on this machine. Install it: apt-get install {package}")
 

@@ -1,4 +1,4 @@
-"""Real Redis and PostgreSQL servers for tests: free ports, folders of their own, gone at the end.
+"""Real Redis, PostgreSQL and nginx servers for tests: free ports, folders of their own, gone at the end.
 
 Nothing here uses a server that runs already.
 
@@ -181,6 +181,43 @@ class Postgres(_Service):
         except psycopg.OperationalError:
             return False
         return True
+
+
+class Nginx(_Service):
+    """nginx with `deploy/nginx.conf` itself, in front of two web processes on these ports of this machine."""
+
+    def __init__(self, web1: int, web2: int) -> None:
+        super().__init__()
+        ours = (Path(__file__).resolve().parent.parent / "deploy" / "nginx.conf").read_text()
+        for written, here in {
+            "web1:8000": f"127.0.0.1:{web1}",
+            "web2:8000": f"127.0.0.1:{web2}",
+            "listen 80 ": f"listen 127.0.0.1:{self.port} ",
+            "/srv/static/": f"{self.folder}/static/",
+        }.items():
+            assert written in ours, f"deploy/nginx.conf has no {written!r}"
+            ours = ours.replace(written, here)
+        (self.folder / "default.conf").write_text(ours)
+        folders = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{name}_temp_path {self.folder}/{name};" for name in folders)
+        user = "user root;" if os.geteuid() == 0 else ""
+        (self.folder / "nginx.conf").write_text(
+            f"{user} daemon off; worker_processes 2; pid {self.folder}/pid; error_log stderr; events {{}}\n"
+            f"http {{ access_log off; {temporary} include {self.folder}/default.conf; }}\n"
+        )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        program = find_program("nginx")
+        # By SIGTERM: killed, it would leave its workers behind.
+        dying = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+        return [*dying, program, "-e", "stderr", "-c", str(self.folder / "nginx.conf")]
+
+    def kill(self, how: int = signal.SIGTERM) -> None:
+        super().kill(how)
 
 
 def main(command: list[str]) -> int:

@@ -16,6 +16,7 @@ from daphne.http_protocol import WebRequest
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.tcp import Port
 from twisted.internet.tcp import Server as TcpConnection
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
@@ -98,9 +99,7 @@ class Handle(Buffer):
     @property
     def waiting(self) -> int:
         """Bytes that the client has not taken yet, as far as this process holds them."""
-        transport = self._transport
-        unsent: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-        return unsent + sum(map(len, self._pending))
+        return unsent(self._transport) + sum(map(len, self._pending))
 
     def listen(self, told: Callable[[bool], None]) -> None:
         """Call `told(paused)` when the client stops keeping up, and when it has caught up."""
@@ -172,6 +171,12 @@ def _send_nothing(data: bytes) -> int:
     return 0
 
 
+def unsent(transport: Any) -> int:
+    """Bytes that a connection has taken and the operating system has not."""
+    waiting: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    return waiting
+
+
 class Socket(WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket with a handle, and close codes with their reason."""
 
@@ -191,6 +196,8 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.handle, True)
         super().onOpen()
+        if self.server.drain.begun:
+            self.go_away()
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         self.handle.flush()  # whatever comes by another way must not overtake it
@@ -227,7 +234,8 @@ RELIED_ON: tuple[tuple[Any, tuple[str, ...], tuple[str, ...]], ...] = (
     (TcpConnection, ("registerProducer", "unregisterProducer", "writeSomeData"), ()),
     (FileDescriptor, ("dataBuffer", "offset", "write", "bufferSize"), ("_tempDataBuffer", "_tempDataLen")),
     (WebRequest, ("gotLength", "handleContentChunk", "process", "registerProducer", "finish"), ()),
-    (HTTPChannel, ("MAX_LENGTH", "totalHeadersSize", "requestFactory"), ()),
+    (HTTPChannel, ("MAX_LENGTH", "totalHeadersSize", "requestFactory", "persistent", "loseConnection"), ()),
+    (Port, ("doRead", "stopListening"), ()),
 )
 
 

@@ -1,16 +1,17 @@
 """Daphne's HTTP requests as Headwater needs them: bodies refused before they are read whole, room for long
-request lines, back-pressure for streams.
+request lines, back-pressure for streams, and an orderly end while the server drains.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
+from weakref import WeakSet
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 
 from realtime.conf import conf
-from realtime.errors import TooLarge
+from realtime.errors import TooLarge, Unavailable
 
 from .codes import error_body
 from .daphne import Buffer
@@ -54,9 +55,35 @@ class Request(WebRequest):  # type: ignore[misc]
 
     def process(self) -> Any:
         if self.refused:
-            self.channel.loseConnection()
+            self.hang_up()
             return None
+        if self.server.drain.begun:
+            self.close_after_answer()
+            if (self.getHeader("upgrade") or "").lower() == "websocket":
+                self._refuse_to_upgrade()
+                return None
         return super().process()
+
+    def _refuse_to_upgrade(self) -> None:
+        """Before the handshake, so that a proxy may ask another process instead."""
+        body = error_body(Unavailable("This process is going down. Try again at once."))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"retry-after", b"1"),
+        ]
+        self.handle_reply({"type": "http.response.start", "status": 503, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": body})
+
+    def close_after_answer(self) -> None:
+        """Have no further request on this connection."""
+        if not self.finished and self.channel is not None:
+            self.responseHeaders.setRawHeaders(b"connection", [b"close"])
+            self.channel.persistent = False
+
+    def hang_up(self) -> None:
+        """Close the connection without an answer."""
+        self.channel.loseConnection()
 
     def feel(self, buffer: Buffer) -> None:
         """Tell the buffer from now on when to pause."""
@@ -68,16 +95,17 @@ class Request(WebRequest):  # type: ignore[misc]
             self.unregisterProducer()
         super().finish()
 
-    def end_stream(self) -> None:
+    def go_away(self) -> None:
         """Tell a stream's application that its time is over."""
         if self.buffer is not None and self.application_queue is not None:
             self.application_queue.put_nowait({"type": "http.disconnect"})
 
 
-def build_channel(factory: HTTPFactory, address: Any) -> Any:
-    """As Daphne's factory does, with our requests and room for long request lines."""
+def build_channel(factory: HTTPFactory, channels: WeakSet[Any], address: Any) -> Any:
+    """As Daphne's factory does, with our requests and room for long request lines. Kept in `channels`."""
     protocol = HTTPFactory.buildProtocol(factory, address)
     protocol.requestFactory = Request
     channel = protocol._channel
     channel.MAX_LENGTH = channel.totalHeadersSize = HEADER_LIMIT_BYTES
+    channels.add(channel)
     return protocol

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server
@@ -15,7 +17,8 @@ from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 
 from .daphne import Buffer, Handle, Outbox, Socket, check_insides
-from .daphne_http import Request, build_channel
+from .daphne_http import build_channel
+from .drain import Drain
 from .sse import is_stream
 
 logger = logging.getLogger(__name__)
@@ -23,13 +26,14 @@ logger = logging.getLogger(__name__)
 BACKLOG = 4096
 # What a value of the largest size needs as a frame; smaller limits for clients' messages are the doors' own.
 FRAME_LIMIT_BYTES = 1024 * 1024
+# For a client's answer to a close frame.
 CLOSE_TIMEOUT_S = 5
-STOP_TIMEOUT_S = 10.0
-SPREAD_S = 2.0
+# For the work, after the last connection's end.
+STOP_TIMEOUT_S = 5.0
 
 
 class HeadwaterServer(Server):  # type: ignore[misc]
-    """Serves `application` on host and port until SIGTERM or SIGINT.
+    """Serves `application` on host and port until SIGTERM or SIGINT, then drains; a second one hurries it.
 
     listening   called with the real port once connections are taken
     work        entered on the server's loop at the start, left at the end, when the sockets are closed
@@ -53,6 +57,7 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         super().__init__(
             application,
             endpoints=[f"{endpoint}:backlog={BACKLOG}" for endpoint in endpoints],
+            signal_handlers=False,
             action_logger=_log_action if access_log else None,
             websocket_timeout=-1,
             websocket_handshake_timeout=20,
@@ -67,9 +72,11 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         self._say_listening = listening
         self._work = work
         self._ports: list[Any] = []
+        self._channels: WeakSet[Any] = WeakSet()
         self._stopping = asyncio.Event()
         self._outbox = Outbox()
         self._worker: asyncio.Task[None] | None = None
+        self.drain = Drain()
         self.failure: BaseException | None = None
 
     def listen_success(self, port: Any) -> None:
@@ -84,13 +91,27 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         self.ws_factory.protocol = Socket
         # Refused messages get a close frame instead of a lost connection; slow readers get to read theirs.
         self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_TIMEOUT_S)
-        self.http_factory.buildProtocol = partial(build_channel, self.http_factory)
+        self.http_factory.buildProtocol = partial(build_channel, self.http_factory, self._channels)
         reactor.callWhenRunning(self._start)
 
     def _start(self) -> None:
-        self._worker = asyncio.get_event_loop().create_task(self._do_work())
+        loop = asyncio.get_event_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._hear_signal)
+        self._worker = loop.create_task(self._do_work())
         for port in self._ports:
             self._say_listening(port.getHost().port)
+
+    def _hear_signal(self) -> None:
+        if self.drain.begun:
+            self.drain.hurry()
+        else:
+            self.stop()
+
+    def stop(self) -> None:
+        """End in order."""
+        self.drain.begun = True
+        super().stop()
 
     async def _do_work(self) -> None:
         try:
@@ -99,7 +120,7 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         except Exception as error:
             self.failure = error
             logger.exception("server_work_failed")
-            if not self._stopping.is_set():
+            if not self.drain.begun:
                 self.stop()
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
@@ -107,9 +128,14 @@ class HeadwaterServer(Server):  # type: ignore[misc]
             protocol.handle = Handle(protocol, self._outbox)
             scope["extensions"] = {"headwater": protocol.handle}
         elif is_stream(scope):
+            if self.drain.begun:
+                protocol.hang_up()
+                return None
             buffer = Buffer()
             protocol.feel(buffer)
             scope["extensions"] = {"headwater": buffer}
+        elif self.drain.begun:
+            scope["extensions"] = {"headwater.draining": {}}
         return super().create_application(protocol, scope)
 
     def kill_all_applications(self) -> Any:
@@ -117,29 +143,10 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._end()))
 
     async def _end(self) -> None:
-        for port in self._ports:
-            port.stopListening()
-        await self._close_streams()
+        await self.drain.run(self.connections, self._ports, self._channels)
         self._stopping.set()
         if self._worker is not None:
             await _end_within(STOP_TIMEOUT_S, {self._worker})
-
-    async def _close_streams(self) -> None:
-        """Ask every client to come back, spread a little, and give applications time to end by themselves."""
-        protocols = list(self.connections)
-        for number, protocol in enumerate(protocols):
-            if isinstance(protocol, Socket):
-                protocol.go_away()
-            elif isinstance(protocol, Request):
-                protocol.end_stream()
-            if number % 100 == 99:
-                await asyncio.sleep(SPREAD_S * 100 / len(protocols))
-        running = {
-            details["application_instance"]
-            for details in self.connections.values()
-            if details.get("application_instance") is not None
-        }
-        await _end_within(CLOSE_TIMEOUT_S + 1, running)
 
     def close(self) -> None:
         """After `run`: end what still sleeps on the loop, so that nothing is destroyed while it waits."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from channels.layers import get_channel_layer
 from django.http import HttpRequest, JsonResponse
@@ -32,13 +32,15 @@ async def healthz(request: HttpRequest) -> JsonResponse:
 
 
 async def readyz(request: HttpRequest) -> JsonResponse:
-    """200 if the database and the channel layer answer and an engine was seen in the last 30 s, else 503.
+    """200 if this process stays and all that it needs answers, else 503; within about two seconds.
 
-    `{"ok", "checks": {"database" | "layer" | "engine": {"ok", "problem"}}}`, within about two seconds.
+    `{"ok", "checks": {"server" | "database" | "layer" | "engine": {"ok", "problem"}}}`; an engine must have
+    been seen in the last 30 s.
     """
     database, layer = await asyncio.gather(_bounded(_last_seen()), _bounded(_layer_answers()))
     seen_at, database_problem = database
     checks = {
+        "server": _check(_server_problem(request)),
         "database": _check(database_problem),
         "layer": _check(layer[1]),
         "engine": _check(database_problem or _engine_problem(seen_at)),
@@ -74,6 +76,12 @@ async def _bounded(check: Awaitable[T]) -> tuple[T | None, str]:
         # Whatever a driver raises: the probe is to say so, not to fail itself.
         logger.warning("not_ready %s", type(error).__name__)
         return None, f"Does not answer ({type(error).__name__})."
+
+
+def _server_problem(request: HttpRequest) -> str:
+    scope: dict[str, Any] = getattr(request, "scope", {})
+    draining = "headwater.draining" in scope.get("extensions", {})
+    return "This process is going down and takes no new sockets and streams." if draining else ""
 
 
 def _engine_problem(seen_at: datetime | None) -> str:

@@ -1,4 +1,4 @@
-"""`manage.py serve` as a process: its start, its end, and what it refuses before Django sees it."""
+"""`manage.py serve` as a process: its start, and what it refuses before Django sees it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import pytest
-from websockets.exceptions import ConnectionClosed
 
 from realtime.conf import conf
 from tests.conftest import MakeServer
-from tests.delivery.served import furnish, next_event, publish, read_values, stream, watch
+from tests.delivery.served import furnish, publish
 from tests.serving import ROOT, Server
 
 
@@ -37,23 +35,6 @@ def _talk(server: Server, *parts: bytes) -> bytes:
             if not received:
                 return answer
             answer += received
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_in_order_and_tells_its_clients_to_come_back(serve: MakeServer, how: signal.Signals) -> None:
-    server = serve()
-    token = furnish(server, "count")
-    publish(server, token, "count", 1)
-    with watch(server, "/ws/feeds/count/") as client, stream(server, "/feeds/count/events") as lines:
-        assert read_values(client, 1) == [1]
-        next_event(lines)
-        assert server._end(how) == 0
-        with pytest.raises(ConnectionClosed) as closed:
-            read_values(client, 1)
-        assert closed.value.rcvd is not None
-        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1012, "restart")
-    assert "destroyed" not in server.output
-    assert "never awaited" not in server.output
 
 
 def test_a_port_that_is_taken_is_told_in_one_line(server: Server) -> None:

@@ -46,7 +46,8 @@ async def test_everything_there_is_ready(feeds: Feeds) -> None:
     await feeds.database.write(seen, 1)
     status, said = await ready()
     fine = {"ok": True, "problem": ""}
-    assert (status, said) == (200, {"ok": True, "checks": {"database": fine, "layer": fine, "engine": fine}})
+    checks = dict.fromkeys(("server", "database", "layer", "engine"), fine)
+    assert (status, said) == (200, {"ok": True, "checks": checks})
 
 
 @pytest.mark.parametrize("seconds_ago", [None, 31])
@@ -67,6 +68,7 @@ async def test_without_a_database_it_is_not_ready(feeds: Feeds, monkeypatch: pyt
     status, said = await ready()
     assert status == 503
     assert {name: check["ok"] for name, check in said["checks"].items()} == {
+        "server": True,
         "database": False,
         "layer": True,
         "engine": False,

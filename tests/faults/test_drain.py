@@ -1,0 +1,211 @@
+"""A server that is told to end: whom it still serves, what it tells its clients, and what it waits for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from tests.conftest import MakeServer
+from tests.delivery.served import furnish, publish, read_values, watch
+from tests.services import accepts, wait_until
+from tests.serving import ROOT, Server, environment
+
+UPGRADE = (
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+def open_request(server: Server, head: str, headers: bytes, answer: bytes, *, room: int = 0) -> socket.socket:
+    """A connection on which this beginning of the answer was read, and nothing more."""
+    connection = socket.socket()
+    if room:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(f"{head} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n".encode() + headers)
+    assert connection.recv(len(answer), socket.MSG_WAITALL) == answer
+    return connection
+
+
+def begin_to_publish(server: Server, token: str, body: bytes) -> socket.socket:
+    """A publication in the server's hands: it asks for the body, which is not sent yet."""
+    headers = (
+        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
+    )
+    return open_request(
+        server, "POST /api/feeds/count/publish", headers.encode(), b"HTTP/1.1 100 Continue\r\n\r\n"
+    )
+
+
+def rest_of(connection: socket.socket) -> tuple[bytes, bytes]:
+    """What comes until the server closes: head and body."""
+    received = b""
+    while part := connection.recv(1 << 16):
+        received += part
+    head, _, body = received.partition(b"\r\n\r\n")
+    return head, body
+
+
+@dataclass
+class Crowd:
+    """Clients that watch until they are sent away."""
+
+    server: Server
+    watching: int = 0
+    codes: list[tuple[int, str] | None] = field(default_factory=list)
+    closed_in_turn: list[int] = field(default_factory=list)
+    ended_streams: int = 0
+    turn: int = 0
+
+    async def socket(self) -> None:
+        async with connect(f"{self.server.ws_url}/ws/feeds/count/", open_timeout=30) as client:
+            await client.recv()
+            self.watching += 1
+            try:
+                while True:
+                    await client.recv()
+            except ConnectionClosed as closed:
+                self.codes.append((closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else None)
+                self.closed_in_turn.append(self.turn)
+
+    async def stream(self, client: httpx.AsyncClient) -> None:
+        async with client.stream("GET", f"{self.server.url}/feeds/count/events") as answer:
+            self.watching += 1
+            async for _ in answer.aiter_raw():
+                pass
+        self.ended_streams += 1
+
+    async def count_turns(self) -> None:
+        while True:
+            self.turn += 1
+            await asyncio.sleep(0.01)
+
+
+async def until(crowd: Crowd, *, watching: int = 0, closed: int = 0) -> None:
+    """Return when so many watch and so many WebSockets were closed."""
+    async with asyncio.timeout(60):
+        while crowd.watching < watching or len(crowd.codes) < closed:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def ask_while_it_drains(server: Server) -> None:
+    """Not ready, no new sockets and streams, everything else as ever."""
+    async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+        ready = await client.get(f"{server.url}/readyz")
+        assert (ready.status_code, ready.json()["checks"]["server"]["ok"]) == (503, False)
+        value = await client.get(f"{server.url}/api/feeds/count")
+        assert (value.status_code, value.headers["connection"]) == (200, "close")
+        # Without an answer: a browser's EventSource would give up for good at a 503.
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.get(f"{server.url}/feeds/count/events")
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{server.ws_url}/ws/feeds/count/", open_timeout=30)
+    answer = refused.value.response
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert json.loads(answer.body or b"")["error"]["code"] == "unavailable"
+
+
+async def test_it_sends_its_clients_away_one_after_the_other_and_finishes_what_it_has_in_hand(
+    serve: MakeServer,
+) -> None:
+    server = await asyncio.to_thread(serve)
+    token = await asyncio.to_thread(furnish, server, "count", "large")
+    publish(server, token, "count", 1)
+    for number in range(5):
+        publish(server, token, "large", [number, "x" * 900_000])
+    crowd = Crowd(server)
+    with ExitStack() as stack:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client, asyncio.TaskGroup() as group:
+            turns = group.create_task(crowd.count_turns())
+            for _ in range(300):
+                group.create_task(crowd.socket())
+            for _ in range(20):
+                group.create_task(crowd.stream(client))
+            await until(crowd, watching=320)
+            body = b'{"data": "the last word"}'
+            publishing = stack.enter_context(begin_to_publish(server, token, body))
+            history = "GET /api/feeds/large/history?limit=5"
+            reading = stack.enter_context(
+                open_request(server, history, b"\r\n", b"HTTP/1.1 200 OK\r\n", room=8192)
+            )
+            # Does not answer the close frame, so that the server drains for as long as we ask it things.
+            deaf = stack.enter_context(
+                open_request(server, "GET /ws/feeds/count/", UPGRADE, b"HTTP/1.1 101 Switching Protocols\r\n")
+            )
+            assert server.process is not None
+            server.process.send_signal(signal.SIGTERM)
+            await until(crowd, closed=1)
+            assert len(crowd.codes) < 150
+            await ask_while_it_drains(server)
+            deaf.close()
+            await until(crowd, closed=300)
+            turns.cancel()
+        assert crowd.codes == [(1012, "restart")] * 300
+        assert crowd.ended_streams == 20
+        assert len(set(crowd.closed_in_turn)) > 20
+        await asyncio.to_thread(wait_until, lambda: not accepts(server.port), "the port is closed")
+        publishing.sendall(body)
+        head, answer = await asyncio.to_thread(rest_of, publishing)
+        assert head.startswith(b"HTTP/1.1 201 Created\r\n"), head
+        assert json.loads(answer)["offset"] == 2
+        _, answer = await asyncio.to_thread(rest_of, reading)
+        assert len(json.loads(answer)["publications"]) == 5
+    assert await asyncio.to_thread(server.process.wait, 30) == 0
+    for complaint in ("destroyed", "never awaited", "cut_off", "did_not_end"):
+        assert complaint not in server.output
+
+
+def test_a_second_signal_hurries_it_and_clients_are_told_all_the_same(serve: MakeServer) -> None:
+    server = serve()
+    token = furnish(server, "count")
+    with begin_to_publish(server, token, b"never sent"), watch(server, "/ws/feeds/count/") as client:
+        client.recv(timeout=30)
+        assert server.process is not None
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "drain_begun" in server.output, "it drains")
+        server.process.send_signal(signal.SIGINT)
+        assert server.process.wait(30) == 0
+        # It would have waited 12 s for the body.
+        assert time.monotonic() - began < 12
+        with pytest.raises(ConnectionClosed) as closed:
+            read_values(client, 2)
+        assert closed.value.rcvd is not None
+        assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1012, "restart")
+    assert "destroyed" not in server.output
+    assert "never awaited" not in server.output
+
+
+def test_control_c_while_it_starts_prints_no_traceback(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "manage.py", "serve"],
+        cwd=ROOT,
+        env=environment(tmp_path / "data"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    with process:
+        for line in process.stderr:
+            if line.endswith("| django.core.management\n"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert "Traceback" not in said
+    assert process.returncode == 130

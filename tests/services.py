@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.programs import find_program
 
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
 def free_port() -> int:

@@ -138,8 +138,7 @@ async def test_who_missed_nothing_is_told_the_status_alone(feeds: Feeds, deliver
 @pytest.mark.parametrize("offset", [0, 1])
 async def test_a_position_that_was_trimmed_is_reset(feeds: Feeds, delivery: Delivery, offset: int) -> None:
     feed_id = await make_feed(feeds)
-    for value in range(5):
-        await feeds.store.publish(feed_id, value)
+    await asyncio.gather(*(feeds.store.publish(feed_id, value) for value in range(5)))
     await feeds.database.write(JournalEntry.objects.filter(feed_id=feed_id, offset__lte=2).delete)
     epoch = (await position_of(feeds, feed_id)).epoch
     watcher = Recorder()
@@ -228,8 +227,7 @@ async def test_a_thousand_joining_clients_cost_a_handful_of_reads(
 ) -> None:
     delivery = Delivery(feeds, position_check_s=3600)
     feed_id = await make_feed(feeds)
-    for value in range(50):
-        await feeds.store.publish(feed_id, value)
+    await asyncio.gather(*(feeds.store.publish(feed_id, value) for value in range(50)))
     epoch = (await position_of(feeds, feed_id)).epoch
     reads: list[object] = []
     real = feeds.database.read

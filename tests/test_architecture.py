@@ -38,7 +38,7 @@ DOORS: dict[str, set[str]] = {
     "httpx": {"sources/fetch.py", "sources/fetch_errors.py", "sources/guard.py"},
     "httpx_aiohttp": {"sources/fetch.py"},
     "aiohttp": {"sources/fetch.py", "sources/fetch_errors.py", "sources/guard.py"},
-    "daphne": {"delivery/daphne.py", "delivery/daphne_http.py", "delivery/serve.py"},
+    "daphne": {f"delivery/{name}.py" for name in ("daphne", "daphne_http", "keeping", "serve")},
     "autobahn": {"delivery/daphne.py"},
     "twisted": {"delivery/daphne.py", "delivery/serve.py"},
 }

@@ -27,6 +27,7 @@ from .codes import RESTART_CODE
 
 # A client's messages that may wait for the application; with more, no more is read from it.
 INBOUND_LIMIT = 64
+PING_FRAME = b"\x89\x00"
 
 
 @implementer(IPushProducer)
@@ -181,6 +182,22 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
     """A WebSocket with a handle, and close codes with their reason."""
 
     handle: Handle
+    heard = True
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        self.heard = True
+        super().dataReceived(data)
+
+    def ping(self) -> bool:
+        """See `keeping.Pinged`."""
+        if self.state != self.STATE_OPEN:
+            return False
+        if not self.heard:
+            self.dropConnection(abort=True)
+            return False
+        self.heard = False
+        self.handle.send(PING_FRAME)
+        return True
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
         super().onMessage(payload, isBinary)
@@ -196,6 +213,7 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.handle, True)
         super().onOpen()
+        self.server.pulse.add(self)
         if self.server.drain.begun:
             self.go_away()
 
@@ -228,7 +246,10 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
 RELIED_ON: tuple[tuple[Any, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         WebSocketProtocol,
-        ("STATE_OPEN", "onOpen", "handle_reply", "sendCloseFrame", "sendData", "_closeConnection"),
+        (
+            *("STATE_OPEN", "onOpen", "handle_reply", "sendCloseFrame", "sendData", "_closeConnection"),
+            *("dataReceived", "dropConnection"),
+        ),
         (),
     ),
     (TcpConnection, ("registerProducer", "unregisterProducer", "writeSomeData"), ()),

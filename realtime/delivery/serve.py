@@ -11,14 +11,15 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
+import daphne.server  # noqa: F401 - installs Twisted's reactor on asyncio's loop, before it is imported
 from daphne.endpoints import build_endpoint_description_strings
-from daphne.server import Server
 from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 
 from .daphne import Buffer, Handle, Outbox, Socket, check_insides
 from .daphne_http import build_channel
 from .drain import Drain
+from .keeping import KeptServer, Pulse
 from .sse import is_stream
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,7 @@ CLOSE_TIMEOUT_S = 5
 STOP_TIMEOUT_S = 5.0
 
 
-class HeadwaterServer(Server):  # type: ignore[misc]
+class HeadwaterServer(KeptServer):
     """Serves `application` on host and port until SIGTERM or SIGINT, then drains; a second one hurries it.
 
     listening   called with the real port once connections are taken
@@ -61,9 +62,6 @@ class HeadwaterServer(Server):  # type: ignore[misc]
             action_logger=_log_action if access_log else None,
             websocket_timeout=-1,
             websocket_handshake_timeout=20,
-            # A time-out above the interval would drop live clients: the next ping overwrites its timer.
-            ping_interval=20,
-            ping_timeout=15,
             websocket_max_message_size=FRAME_LIMIT_BYTES,
             websocket_max_frame_size=FRAME_LIMIT_BYTES,
             server_name="headwater",
@@ -75,6 +73,8 @@ class HeadwaterServer(Server):  # type: ignore[misc]
         self._channels: WeakSet[Any] = WeakSet()
         self._stopping = asyncio.Event()
         self._outbox = Outbox()
+        loop = asyncio.get_event_loop()
+        self.pulse = Pulse(loop.time, loop.call_later)
         self._worker: asyncio.Task[None] | None = None
         self.drain = Drain()
         self.failure: BaseException | None = None

@@ -176,6 +176,27 @@ class Reader:
         self.told.append("resume")
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_was_not_heard_between_two_pings_is_let_go(
+    monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    wire = Wire()
+    handle, _ = connect(monkeypatch, wire, Outbox())
+    dropped: list[bool] = []
+    monkeypatch.setattr(daphne.WebSocketProtocol, "dataReceived", lambda self, data: None)
+    monkeypatch.setattr(daphne.WebSocketProtocol, "dropConnection", lambda self, abort: dropped.append(abort))
+    socket = Socket.__new__(Socket)
+    socket.handle, socket.state = handle, Socket.STATE_OPEN
+    assert socket.ping()
+    if answers:
+        socket.dataReceived(b"\x8a\x80\0\0\0\0")
+    assert socket.ping() is answers
+    assert dropped == ([] if answers else [True])
+    assert wire.sends == [b"\x89\x00"] * (1 + answers)
+    socket.state = Socket.STATE_CLOSED
+    assert not socket.ping()
+
+
 def test_no_more_is_read_from_a_client_that_is_too_far_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daphne, "INBOUND_LIMIT", 3)
     monkeypatch.setattr(

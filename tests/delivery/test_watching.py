@@ -41,9 +41,7 @@ class Recorder:
     async def drain(self) -> None: ...
 
     def told(self, slug: str = "feed") -> list[tuple[str, int]]:
-        return [
-            (each.kind, each.position.offset) for each in self.events if each.position and each.slug == slug
-        ]
+        return [(e.kind, e.position.offset) for e in self.events if e.position and e.slug == slug]
 
     def last(self, kind: str) -> dict[str, Any]:
         return dict(json.loads([event for event in self.events if event.kind == kind][-1].plain))
@@ -95,8 +93,8 @@ async def make_feed(feeds: Feeds, slug: str = "feed") -> int:
 
 
 async def position_of(feeds: Feeds, feed_id: int) -> Position:
-    snapshot = (await feeds.database.read(journal.snapshots, [feed_id]))[feed_id]
-    return Position(snapshot.epoch, snapshot.offset)
+    mark = (await feeds.database.read(journal.marks, [feed_id]))[feed_id]
+    return Position(mark.epoch, mark.offset)
 
 
 async def test_the_value_now_then_its_status_then_every_change(feeds: Feeds, delivery: Delivery) -> None:

@@ -1,0 +1,115 @@
+"""Keeping a server's connections in order at no cost while nothing happens.
+
+Daphne looks at every connection each second, and pings all that are due in one go: with 10,000 sockets that
+stops the loop for a second. Here an application's end is heard when it comes, and pings leave in portions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from daphne.server import Server
+
+logger = logging.getLogger(__name__)
+
+# A client that has not been heard between two pings is gone, so it is noticed within twice this.
+PING_EVERY_S = 20.0
+TICK_S = 0.25
+PORTION = 100
+
+
+class Pinged(Protocol):
+    """An open socket."""
+
+    def ping(self) -> bool:
+        """Ping it if it was heard since the last time; False when it is gone, or has just been let go."""
+
+
+class Pulse:
+    """Pings every socket every `PING_EVERY_S`, at most `PORTION` of them in one turn of the loop.
+
+    clock, call_later   the loop's
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], call_later: Callable[[float, Callable[[], None]], object]
+    ) -> None:
+        self._clock = clock
+        self._call_later = call_later
+        self._due: deque[tuple[float, Pinged]] = deque()  # in order of time, as the interval is the same
+        self._ticking = False
+
+    def add(self, socket: Pinged) -> None:
+        """Ping this socket from now on, until it is gone."""
+        self._due.append((self._clock() + PING_EVERY_S, socket))
+        if not self._ticking:
+            self._ticking = True
+            self._call_later(TICK_S, self._tick)
+
+    def _tick(self) -> None:
+        now = self._clock()
+        for _ in range(PORTION):
+            if not self._due or self._due[0][0] > now:
+                break
+            socket = self._due.popleft()[1]
+            if socket.ping():
+                self._due.append((now + PING_EVERY_S, socket))
+        self._ticking = bool(self._due)
+        if self._ticking:
+            self._call_later(0 if self._due[0][0] <= now else TICK_S, self._tick)
+
+
+class KeptServer(Server):  # type: ignore[misc]
+    """Daphne's server without its sweeps: the same rules, applied when something happens."""
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        queue = super().create_application(protocol, scope)
+        task = self.connections.get(protocol, {}).get("application_instance")
+        if task is not None:
+            task.add_done_callback(partial(self._application_ended, protocol))
+        return queue
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        details = self.connections.get(protocol)
+        if details is None or "disconnected" in details:
+            return
+        super().protocol_disconnected(protocol)
+        loop = asyncio.get_event_loop()
+        if details.get("application_instance") is None:
+            loop.call_soon(self._forget, protocol)
+        else:
+            details["patience"] = loop.call_later(self.application_close_timeout, self._cut_off, protocol)
+
+    def _application_ended(self, protocol: Any, task: asyncio.Task[None]) -> None:
+        details = self.connections.get(protocol, {})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("application_failed", exc_info=error)
+            if "disconnected" not in details:
+                protocol.handle_exception(error)
+        details.pop("application_instance", None)
+        if "patience" in details:
+            details["patience"].cancel()
+        self._forget(protocol)
+
+    def _forget(self, protocol: Any) -> None:
+        details = self.connections.get(protocol)
+        if details is not None and "disconnected" in details and "application_instance" not in details:
+            del self.connections[protocol]
+
+    def _cut_off(self, protocol: Any) -> None:
+        """The client has gone, and its application does not end."""
+        task = self.connections.get(protocol, {}).get("application_instance")
+        if task is not None:
+            logger.warning("application_cut_off after_s=%s", self.application_close_timeout)
+            task.cancel()
+
+    def application_checker(self) -> None:
+        """Daphne's sweep over all applications, each second: not needed."""
+
+    def timeout_checker(self) -> None:
+        """Daphne's sweep over all time-outs: pings are `Pulse`'s, and no other time-out is set."""

@@ -20,12 +20,41 @@ from .daphne import Buffer
 HEADER_LIMIT_BYTES = 64 * 1024
 
 
+class StreamBuffer(Buffer):
+    """A stream's buffer: whoever takes nothing out of it for too long is cut off."""
+
+    def __init__(self, transport: Any) -> None:
+        super().__init__()
+        self._transport = transport
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the client has not taken yet, as far as this process holds them."""
+        transport = self._transport
+        unsent: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        return unsent
+
+    async def drain(self) -> None:
+        """As `Buffer.drain`. Ends the connection when the client takes nothing for the stall limit."""
+        while not self._room.is_set():
+            unread = self.waiting
+            try:
+                async with asyncio.timeout(conf().stall_limit_s):
+                    await self._room.wait()
+            except TimeoutError:
+                if self.waiting >= unread:
+                    # Not told why: that would wait behind what is not read.
+                    self._transport.abortConnection()
+                    raise ConnectionAbortedError("The client reads nothing.") from None
+        await super().drain()
+
+
 class Request(WebRequest):  # type: ignore[misc]
     """An HTTP request whose body is refused while it comes, and whose stream feels the buffer."""
 
     refused = False
     taken = 0
-    buffer: Buffer | None = None
+    buffer: StreamBuffer | None = None
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802
         super().gotLength(length if length is None or length <= conf().body_limit_bytes else 0)
@@ -85,10 +114,11 @@ class Request(WebRequest):  # type: ignore[misc]
         """Close the connection without an answer."""
         self.channel.loseConnection()
 
-    def feel(self, buffer: Buffer) -> None:
-        """Tell the buffer from now on when to pause."""
-        self.buffer = buffer
-        self.registerProducer(buffer, True)
+    def feel(self) -> StreamBuffer:
+        """The buffer that this stream fills."""
+        self.buffer = StreamBuffer(self.channel.transport)
+        self.registerProducer(self.buffer, True)
+        return self.buffer
 
     def finish(self) -> None:
         if self.producer:

@@ -16,7 +16,7 @@ from daphne.endpoints import build_endpoint_description_strings
 from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 
-from .daphne import Buffer, Handle, Outbox, Socket, check_insides
+from .daphne import Handle, Outbox, Socket, check_insides
 from .daphne_http import build_channel
 from .drain import Drain
 from .keeping import KeptServer, Pulse
@@ -131,9 +131,7 @@ class HeadwaterServer(KeptServer):
             if self.drain.begun:
                 protocol.hang_up()
                 return None
-            buffer = Buffer()
-            protocol.feel(buffer)
-            scope["extensions"] = {"headwater": buffer}
+            scope["extensions"] = {"headwater": protocol.feel()}
         elif self.drain.begun:
             scope["extensions"] = {"headwater.draining": {}}
         return super().create_application(protocol, scope)

@@ -15,7 +15,7 @@ from realtime.feeds.publication import Publication, Status
 
 PLAIN, LATEST, OTHER = 1, 2, 3
 SLUGS = {PLAIN: "plain", LATEST: "latest", OTHER: "other"}
-LIMIT = 2000
+LIMIT = 800
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -126,7 +126,7 @@ async def test_a_mark_is_passed_when_all_before_it_was_taken() -> None:
 STEPS = st.lists(
     st.one_of(
         st.tuples(
-            st.just("add"), st.sampled_from([PLAIN, LATEST, OTHER]), st.booleans(), st.text(max_size=300)
+            st.just("add"), st.sampled_from([PLAIN, LATEST, OTHER]), st.booleans(), st.text(max_size=100)
         ),
         st.tuples(st.just("status"), st.sampled_from([PLAIN, LATEST, OTHER]), st.booleans(), st.just("")),
         st.tuples(st.just("start"), st.sampled_from([PLAIN, LATEST, OTHER]), st.booleans(), st.just("")),

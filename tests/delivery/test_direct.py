@@ -180,13 +180,17 @@ async def test_a_client_that_reads_nothing_is_let_go_and_one_that_reads_slowly_i
 
 async def test_the_start_waits_for_a_client_that_does_not_keep_up() -> None:
     client = Client()
-    client.connection.start(event(0))
-    room = asyncio.create_task(client.connection.drain())
-    client.line.pause()  # as the server says when the turn is over
-    for number in range(1, 50):
-        client.connection.start(event(number))
+
+    async def tell() -> None:
+        client.connection.start(event(0))
+        asyncio.get_running_loop().call_soon(client.line.pause)  # the server says so when the turn is over
+        await client.connection.drain()
+
+    room = asyncio.create_task(tell())
     for _ in range(3):
         await asyncio.sleep(0)
+    for number in range(1, 50):
+        client.connection.start(event(number))
     assert not room.done()
     client.line.resume()
     async with asyncio.timeout(30):

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from itertools import count
 from typing import Any
 
 import httpx
+import psutil
 
 from tests.conftest import MakeServer
 from tests.delivery.served import dial, furnish, next_event, publish, read, read_values, watch
+from tests.services import wait_until
 from tests.serving import Server
 
 PUBLISHED = 300
 
 
-def events(server: Server, stack: ExitStack, path: str) -> Iterator[str]:
-    """The lines of an SSE stream that is read only when they are asked for."""
-    connection = stack.enter_context(dial(server))
-    connection.sendall(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".encode())
-    reader = stack.enter_context(connection.makefile("r", encoding="utf-8", newline="\n"))
+def furnish_latest_only(server: Server, slug: str) -> str:
+    """Such a feed, public; a token that may do everything."""
+    token = furnish(server, slug)
+    changed = httpx.patch(
+        f"{server.url}/api/feeds/{slug}",
+        json={"latest_only": True},
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+    )
+    assert changed.json()["latest_only"] is True
+    return token
+
+
+def events(connection: socket.socket, path: str) -> Iterator[str]:
+    """The lines of an SSE stream, read when they are asked for."""
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    reader = connection.makefile("r", encoding="utf-8", newline="\n")
     assert "200" in next(reader)
     return (line.rstrip("\n") for line in reader)
 
@@ -43,20 +57,13 @@ def test_who_stops_reading_skips_to_the_newest_value_and_a_neighbour_gets_everyt
     serve: MakeServer,
 ) -> None:
     server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536", HEADWATER_STALL_LIMIT_S="600")
-    token = furnish(server, "level")
-    changed = httpx.patch(
-        f"{server.url}/api/feeds/level",
-        json={"latest_only": True},
-        headers={"Authorization": f"Bearer {token}"},
-        trust_env=False,
-    )
-    assert changed.json()["latest_only"] is True
+    token = furnish_latest_only(server, "level")
     with (
-        ExitStack() as stack,
         watch(server, "/ws/feeds/level/", sock=dial(server), max_queue=1) as slow,
+        dial(server) as stream,
         watch(server, "/ws/feeds/level/") as neighbour,
     ):
-        slow_lines = events(server, stack, "/feeds/level/events")
+        slow_lines = events(stream, "/feeds/level/events")
         read_values(neighbour, 1)
         for number in range(1, PUBLISHED + 1):
             publish(server, token, "level", [number, "x" * 60_000])
@@ -71,3 +78,20 @@ def test_who_stops_reading_skips_to_the_newest_value_and_a_neighbour_gets_everyt
         publish(server, token, "level", "still here")
         for told in (read(slow), next_event(slow_lines)[1]):
             assert (told["type"], told["offset"], told["data"]) == ("update", PUBLISHED + 1, "still here")
+
+
+def test_a_stream_of_which_nothing_is_read_is_cut_off(serve: MakeServer) -> None:
+    server = serve("--no-engine", HEADWATER_STALL_LIMIT_S="1")
+    token = furnish_latest_only(server, "level")
+    with dial(server) as connection:
+        ours = connection.getsockname()
+        next_event(events(connection, "/feeds/level/events"))
+        process = psutil.Process(server.pid)
+
+        def holds_it() -> bool:
+            return any(each.raddr == ours for each in process.net_connections())
+
+        assert holds_it()
+        for number in range(100):
+            publish(server, token, "level", [number, "x" * 60_000])
+        wait_until(lambda: not holds_it(), "the connection is gone")

@@ -77,7 +77,7 @@ def test_five_hundred_streams_cost_no_threads_and_all_of_them_hear(server: Serve
 
 
 def test_a_stream_that_is_not_read_is_ended_and_costs_bounded_memory(serve: MakeServer) -> None:
-    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536")
+    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536", HEADWATER_STALL_LIMIT_S="600")
     token = furnish(server, "count")
     process = psutil.Process(server.pid)
     with ExitStack() as stack:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,12 @@ def test_an_engine_killed_while_it_polls_leaves_no_hole_its_successor_goes_on_an
     count, engines = shell(env, JOURNAL).split()
     assert int(count) >= 4
     assert engines == "1"  # the one that was killed
+
+
+def test_an_engine_ends_although_its_database_does_not_answer(env: dict[str, str], start: Start) -> None:
+    process = start()
+    path = Path(env["HEADWATER_DATA_DIR"]) / "headwater.sqlite3"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("BEGIN IMMEDIATE")  # its sign-off waits for this, 20 s at least
+        process.terminate()
+        assert process.wait(18) == 1

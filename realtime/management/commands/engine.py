@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 from realtime.engine import Engine
 from realtime.feeds.runtime import Feeds
-from realtime.processes import allow_many_sockets
+from realtime.processes import allow_many_sockets, end_soon
 
 
 class Command(BaseCommand):
@@ -30,5 +30,6 @@ class Command(BaseCommand):
                 self.stdout.write(f"Engine {engine.name} is running.")
                 self.stdout.flush()
                 await stop.wait()
+                end_soon()
         finally:
             await feeds.aclose()

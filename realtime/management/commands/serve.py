@@ -17,7 +17,7 @@ from realtime.delivery.watching import Delivery
 from realtime.engine import Engine
 from realtime.errors import UnknownInsides
 from realtime.feeds.runtime import Feeds
-from realtime.processes import allow_many_sockets
+from realtime.processes import allow_many_sockets, end_soon
 from realtime.sources.freshness import keep_states
 
 
@@ -85,6 +85,7 @@ async def _work(*, with_engine: bool) -> AsyncIterator[None]:
             # So that feeds turn stale even when every engine has died.
             feeds.supervisor.spawn("states", lambda: keep_states(feeds))
         yield
+        end_soon()
     finally:
         if engine is not None:
             await engine.aclose()

@@ -6,24 +6,27 @@ HEADWATER_ALLOWED_ORIGINS: the session cookie that a browser attaches by itself 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
 from realtime.conf import conf
-from realtime.errors import BadInput, NotAllowed, NotFound, TooManyFeeds
+from realtime.errors import BadInput, NotAllowed, NotFound, NotSignedIn, TooManyFeeds
 from realtime.feeds.access import Principal, principal_of_scope
-from realtime.feeds.catalog import find_feeds, find_readable
-from realtime.feeds.database import Database
+from realtime.feeds.catalog import FeedRef, find_feeds, readable
 from realtime.feeds.position import Position, parse_position
+from realtime.feeds.runtime import Feeds
 
+from .shared_reads import SharedReads
 from .watching import Want
 
 Scope = Mapping[str, Any]
 Asked = tuple[str, Position | None]
+_Secret = tuple[Callable[[str], Principal], str]  # what looks it up, and a token or a session's key
 
 
 def header(scope: Scope, name: bytes) -> str | None:
@@ -74,17 +77,68 @@ def asked_for_many(scope: Scope) -> list[Asked]:
     return list(asked.items())
 
 
-async def admit(scope: Scope, asked: Sequence[Asked], database: Database) -> tuple[Principal, list[Want]]:
-    """Who this is and what is to be watched, in the order asked for.
+class Admission:
+    """Lets in, on one loop. Look-ups that are asked for at the same time are one read for all who ask."""
 
-    Raises NotSignedIn (a bad token), NotAllowed (a foreign origin), NotFound (no such feed, or none that
-    this principal may know of), BadInput (a host that this site does not answer to) and Unavailable.
-    """
-    check_host(scope)
-    principal = await principal_of_scope(scope, database)
-    if principal.kind != "token":
-        check_origin(scope)
-    return principal, await database.read(_find, asked, principal)
+    def __init__(self, feeds: Feeds) -> None:
+        self._database = feeds.database
+        self._feeds = SharedReads(self._load_feeds, batch_limit=500)
+        self._principals = SharedReads(self._load_principals, batch_limit=50)
+
+    @classmethod
+    def of(cls, feeds: Feeds) -> Admission:
+        """The one of these feeds."""
+        admission = _by_feeds.get(feeds)
+        if admission is None:
+            admission = _by_feeds[feeds] = cls(feeds)
+        return admission
+
+    async def admit(self, scope: Scope, asked: Sequence[Asked]) -> tuple[Principal, list[Want]]:
+        """Who this is and what is to be watched, in the order asked for.
+
+        Raises NotSignedIn (a bad token), NotAllowed (a foreign origin), NotFound (no such feed, or none that
+        this principal may know of), BadInput (a host that this site does not answer to) and Unavailable.
+        """
+        check_host(scope)
+        principal = await principal_of_scope(scope, self)
+        if principal.kind != "token":
+            check_origin(scope)
+        answers = [(slug, since, self._feeds.ask(slug)) for slug, since in asked]
+        wants = []
+        for slug, since, answer in answers:
+            try:
+                feed = readable(await answer, principal)
+            except NotFound as error:
+                raise NotFound(f"feed {slug[:100]!r}: {error.message}", field="feed") from None
+            wants.append(Want(feed.id, slug, since, feed.latest_only))
+        return principal, wants
+
+    async def read(self, unit: Callable[[str], Principal], secret: str) -> Principal:
+        """`unit(secret)`, shared with all who come with the same secret now."""
+        principal = await self._principals.ask((unit, secret))
+        assert principal is not None
+        if isinstance(principal, NotSignedIn):
+            raise NotSignedIn(principal.message, field=principal.field)
+        return principal
+
+    async def _load_feeds(self, slugs: Sequence[str]) -> dict[str, FeedRef]:
+        return await self._database.read(find_feeds, slugs)
+
+    async def _load_principals(self, keys: Sequence[_Secret]) -> dict[_Secret, Principal | NotSignedIn]:
+        return await self._database.read(_look_up, keys)
+
+
+_by_feeds: WeakKeyDictionary[Feeds, Admission] = WeakKeyDictionary()
+
+
+def _look_up(keys: Sequence[_Secret]) -> dict[_Secret, Principal | NotSignedIn]:
+    found: dict[_Secret, Principal | NotSignedIn] = {}
+    for unit, secret in keys:
+        try:
+            found[unit, secret] = unit(secret)
+        except NotSignedIn as error:
+            found[unit, secret] = error
+    return found
 
 
 def check_host(scope: Scope) -> None:
@@ -116,24 +170,3 @@ def allowed_origin(scope: Scope) -> str | None:
     """The foreign origin that may read our answers, if this request comes from one."""
     origin = header(scope, b"origin")
     return origin if origin in conf().allowed_origins else None
-
-
-def _find(asked: Iterable[Asked], principal: Principal) -> list[Want]:
-    asked = list(asked)
-    feeds = find_feeds([slug for slug, _ in asked])
-    wants = []
-    for slug, since in asked:
-        feed = feeds.get(slug)
-        if feed is None or not principal.may_read(public=feed.public):
-            raise _unreadable(slug, principal)
-        wants.append(Want(feed.id, slug, since, feed.latest_only))
-    return wants
-
-
-def _unreadable(slug: str, principal: Principal) -> NotFound:
-    try:
-        find_readable(slug, principal)
-    except NotFound as error:
-        return NotFound(f"feed {slug[:100]!r}: {error.message}", field="feed")
-    # Made public between the two look-ups.
-    return NotFound(f"feed {slug[:100]!r}: ask again.", field="feed")

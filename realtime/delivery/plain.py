@@ -22,7 +22,7 @@ from realtime.errors import BadInput, BadMessage, HeadwaterError, NotFound, TooL
 from realtime.feeds.publication import decode_data
 from realtime.feeds.runtime import Feeds
 
-from .admission import Asked, admit, asked_for_many, asked_for_one
+from .admission import Admission, Asked, asked_for_many, asked_for_one
 from .backlog import size_of
 from .codes import error_message, internal_error, refusal_of
 from .connection import Connection
@@ -96,7 +96,7 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
         await self.send({"type": "websocket.accept"})
         feeds = Feeds.current()
         asked = self.asked()
-        principal, wants = await admit(self.scope, asked, feeds.database)
+        principal, wants = await Admission.of(feeds).admit(self.scope, asked)
         self.connection = self.open_connection(wants)
         watch = await Delivery.current().watch(wants, self.connection)
         self.leaving.callback(watch.leave)

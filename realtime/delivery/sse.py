@@ -19,7 +19,7 @@ from realtime.errors import HeadwaterError
 from realtime.feeds.position import parse_position
 from realtime.feeds.runtime import Feeds
 
-from .admission import Asked, Scope, admit, allowed_origin, asked_for_one, header
+from .admission import Admission, Asked, Scope, allowed_origin, asked_for_one, header
 from .codes import error_body, error_message, internal_error, refusal_of
 from .connection import Connection, drain_of
 from .frames import Event
@@ -61,7 +61,7 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
     try:
         asked = _asked(scope)
         feeds = Feeds.current()
-        principal, wants = await admit(scope, asked, feeds.database)
+        principal, wants = await Admission.of(feeds).admit(scope, asked)
     except HeadwaterError as error:
         await _answer(send, error, cors)
         return

@@ -19,22 +19,20 @@ from realtime.feeds.publication import Publication, Snapshot
 from realtime.feeds.runtime import Feeds
 
 from .fanout import Fanout
-from .frames import Event, gone_event, update_event, value_event
+from .frames import Event, gone_event, value_event
 from .hub import Hub
+from .missed import PAGE, After, load_missed
 from .shared_reads import SharedReads
 from .stream import Seat, Watcher, tell_start
 
 logger = logging.getLogger(__name__)
 
-PAGE = 200
 SETTLE_ATTEMPTS = 20
 # Feeds of one watcher that are started side by side: each may hold a value of the largest size meanwhile.
 STARTS_AT_ONCE = 50
 # While the layer is away, positions are compared this often whatever the setting says.
 CHECK_WHILE_AWAY_S = 1.0
 RETRY_S = 0.5
-
-_After = tuple[int, str, int]  # feed, epoch, offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +58,12 @@ class Watch:
 
     def __init__(self, delivery: Delivery, seats: list[Seat]) -> None:
         self._delivery = delivery
-        self._seats = seats
+        self.seats = seats
 
     def leave(self) -> None:
         """Give all seats back."""
-        while self._seats:
-            self._delivery.give_back(self._seats.pop())
+        while self.seats:
+            self._delivery.give_back(self.seats.pop())
 
 
 class Delivery:
@@ -79,7 +77,7 @@ class Delivery:
         self._behind: set[int] = set()
         self._someone_behind = asyncio.Event()
         self._snapshots = SharedReads(self._load_snapshots, batch_limit=500)
-        self._entries = SharedReads(self._load_entries, batch_limit=20)
+        self._missed = SharedReads(self._load_missed, batch_limit=1_000)
         feeds.broker.listen(self._hub.hear)
         feeds.supervisor.spawn("catch-up", self._keep_catching_up)
         feeds.supervisor.spawn("position check", self._keep_checking)
@@ -104,12 +102,13 @@ class Delivery:
         """
         watch = Watch(self, [])
         try:
-            for some in range(0, len(wants), STARTS_AT_ONCE):
-                async with asyncio.TaskGroup() as group:
-                    for want in wants[some : some + STARTS_AT_ONCE]:
-                        seat, first = self._hub.join(want.feed_id, want.slug, watcher)
-                        watch._seats.append(seat)
-                        group.create_task(self._start(seat, want, first))
+            if len(wants) == 1:
+                await self._start(watch, wants[0], watcher)  # a storm is made of these: without a task
+            else:
+                for some in range(0, len(wants), STARTS_AT_ONCE):
+                    async with asyncio.TaskGroup() as group:
+                        for want in wants[some : some + STARTS_AT_ONCE]:
+                            group.create_task(self._start(watch, want, watcher))
         except BaseExceptionGroup as errors:
             watch.leave()
             raise errors.exceptions[0] from None
@@ -127,14 +126,16 @@ class Delivery:
         if self._hub.leave(seat):
             self._feeds.broker.leave(seat.feed_id)
 
-    async def _start(self, seat: Seat, want: Want, first: bool) -> None:
+    async def _start(self, watch: Watch, want: Want, watcher: Watcher) -> None:
+        seat, first = self._hub.join(want.feed_id, want.slug, watcher)
+        watch.seats.append(seat)
         if first:
             await self._feeds.broker.join(want.feed_id)
         standing = want.since
         for _ in range(SETTLE_ATTEMPTS):
-            snapshot = await self._snapshots.read(want.feed_id)
+            snapshot = await self._snapshots.ask(want.feed_id)
             if snapshot is None:
-                seat.watcher.deliver(gone_event(want.feed_id, want.slug))
+                watcher.deliver(gone_event(want.feed_id, want.slug))
                 self.give_back(seat)
                 return
             standing = await self._tell_start(seat, snapshot, standing)
@@ -152,22 +153,23 @@ class Delivery:
         else:
             seat.offset = standing.offset
             while seat.offset < snapshot.offset:
-                page = await self._entries.read((seat.feed_id, snapshot.epoch, seat.offset))
-                if not page or page[0].offset != seat.offset + 1:
+                after = After(seat.feed_id, snapshot.slug, snapshot.epoch, seat.offset)
+                page = await self._missed.ask(after)
+                if page is None:
+                    continue  # too much was asked for at once: left for the next read
+                if not page or page[0].position != Position(snapshot.epoch, seat.offset + 1):
                     tell_start(seat, [value_event("reset", snapshot)])  # trimmed: the position is gone
                     break
-                tell_start(seat, [update_event(snapshot.slug, publication) for publication in page])
-                await seat.watcher.drain()
+                tell_start(seat, page)
+                if seat.offset < snapshot.offset:
+                    await seat.watcher.drain()
         return Position(snapshot.epoch, seat.offset)
 
     async def _load_snapshots(self, feed_ids: Sequence[int]) -> dict[int, Snapshot]:
         return await self._feeds.database.read(journal.snapshots, feed_ids)
 
-    async def _load_entries(self, keys: Sequence[_After]) -> dict[_After, list[Publication]]:
-        def load() -> dict[_After, list[Publication]]:
-            return {key: journal.entries_after(*key, PAGE) for key in keys}
-
-        return await self._feeds.database.read(load)
+    async def _load_missed(self, asked: Sequence[After]) -> dict[After, list[Event]]:
+        return await self._feeds.database.read(load_missed, asked)
 
     def _catch_up(self, feed_id: int) -> None:
         self._behind.add(feed_id)
@@ -222,7 +224,7 @@ class Delivery:
     async def aclose(self) -> None:
         """End the shared reads. The tasks end with the supervisor of `Feeds`."""
         await self._snapshots.aclose()
-        await self._entries.aclose()
+        await self._missed.aclose()
         _by_loop.pop(self._loop, None)
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import parse_qsl
 
 from django.conf import settings
@@ -31,7 +31,6 @@ from django.utils.crypto import constant_time_compare
 
 from realtime.errors import BadInput, Conflict, NotSignedIn
 
-from .database import Database
 from .models import ApiToken
 
 TOKEN_PREFIX = "hw_"  # noqa: S105 - what tokens look like, not one of them
@@ -154,7 +153,13 @@ def recheck(principal: Principal) -> Principal:
     return ANONYMOUS
 
 
-async def principal_of_scope(scope: Mapping[str, Any], database: Database) -> Principal:
+class Reads(Protocol):
+    """Where a look-up is made: `Database`, or one that shares it with others who ask the same."""
+
+    async def read(self, unit: Callable[[str], Principal], secret: str, /) -> Principal: ...
+
+
+async def principal_of_scope(scope: Mapping[str, Any], reads: Reads) -> Principal:
     """Who is behind an ASGI scope: `Authorization: Bearer`, else `?token=`, else the session's cookie.
 
     Only for doors that take `?token=`, which are the WebSocket and SSE. A token that is given but no good
@@ -164,10 +169,10 @@ async def principal_of_scope(scope: Mapping[str, Any], database: Database) -> Pr
     if token is None:
         token = _query_token(scope.get("query_string", b""))
     if token is not None:
-        return await database.read(principal_for_token, token)
+        return await reads.read(principal_for_token, token)
     session_key = _session_key(scope["headers"])
     if session_key:
-        return await database.read(principal_for_session, session_key)
+        return await reads.read(principal_for_session, session_key)
     return ANONYMOUS
 
 

@@ -85,11 +85,15 @@ def find_feeds(slugs: Collection[str]) -> dict[str, FeedRef]:
 
 
 def find_readable(slug: str, principal: Principal) -> FeedRef:
-    """The feed of that name if `principal` may read it. The one rule of all doors.
+    """The feed of that name if `principal` may read it; see `readable`."""
+    return readable(find_feeds([slug]).get(slug), principal)
+
+
+def readable(feed: FeedRef | None, principal: Principal) -> FeedRef:
+    """The feed, if there is one and `principal` may read it. The one rule of all doors; reads nothing.
 
     Unknown and unreadable are the same NotFound, so that nobody learns which private names exist.
     """
-    feed = find_feeds([slug]).get(slug)
     if feed is not None and principal.may_read(public=feed.public):
         return feed
     if principal.kind == "anonymous":

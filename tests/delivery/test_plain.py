@@ -135,7 +135,7 @@ async def test_an_unexpected_error_is_logged_once_and_closes_the_socket(
     async def fail(*args: object) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(plain, "admit", fail)
+    monkeypatch.setattr(plain.Admission, "admit", fail)
     socket = await house.connect("/ws/feeds/count/?token=secret")
     message, code = await socket.closing()
     assert (message["code"], code) == ("internal", 4500)

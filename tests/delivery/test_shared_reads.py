@@ -30,9 +30,9 @@ class Loader:
 async def test_questions_during_a_load_are_answered_by_the_next_one_together() -> None:
     loader = Loader()
     reads = SharedReads(loader, batch_limit=10)
-    first = asyncio.create_task(reads.read("a"))
+    first = reads.ask("a")
     await asyncio.sleep(0.01)
-    others = [asyncio.create_task(reads.read(key)) for key in ("a", "a", "b", "unknown")]
+    others = [reads.ask(key) for key in ("a", "a", "b", "unknown")]
     await asyncio.sleep(0)
     loader.gate.set()
     assert await first == 1
@@ -46,16 +46,16 @@ async def test_a_failed_load_fails_those_who_asked_and_no_others() -> None:
     loader.gate.set()
     loader.error = ValueError("broken")
     with pytest.raises(ValueError, match="broken"):
-        await reads.read("a")
+        await reads.ask("a")
     loader.error = None
-    assert await reads.read("a") == 2
+    assert await reads.ask("a") == 2
 
 
 async def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
     loader = Loader()
     reads = SharedReads(loader, batch_limit=10)
-    impatient = asyncio.create_task(reads.read("a"))
-    patient = asyncio.create_task(reads.read("a"))
+    impatient = reads.ask("a")
+    patient = reads.ask("a")
     await asyncio.sleep(0)
     impatient.cancel()
     loader.gate.set()
@@ -65,7 +65,7 @@ async def test_one_who_gives_up_takes_nothing_from_the_others() -> None:
 async def test_closing_ends_what_waits() -> None:
     loader = Loader()
     reads = SharedReads(loader, batch_limit=10)
-    waiting = asyncio.create_task(reads.read("a"))
+    waiting = reads.ask("a")
     await asyncio.sleep(0.01)
     await reads.aclose()
     with pytest.raises(asyncio.CancelledError):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from channels.layers import InMemoryChannelLayer
 
-from realtime.delivery import watching
+from realtime.delivery import missed
 from realtime.delivery.frames import Event
 from realtime.delivery.watching import Delivery, Want
 from realtime.errors import Unavailable
@@ -114,7 +114,7 @@ async def test_the_value_now_then_its_status_then_every_change(feeds: Feeds, del
 async def test_who_comes_back_gets_what_was_missed_in_order(
     feeds: Feeds, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watching, "PAGE", 2)
+    monkeypatch.setattr(missed, "PAGE", 2)
     feed_id = await make_feed(feeds)
     for value in range(7):
         await feeds.store.publish(feed_id, value)

@@ -1,0 +1,138 @@
+"""Many who come at once: a handful of queries serves all of them, and each gets exactly what is theirs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db.backends.utils import CursorWrapper
+
+from realtime.delivery import missed
+from realtime.delivery.admission import Admission
+from realtime.delivery.frames import Event
+from realtime.delivery.watching import Want
+from realtime.errors import HeadwaterError
+from realtime.feeds.access import create_token
+from realtime.feeds.position import Position
+
+from .conftest import HOST, House
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MANY = 300
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every SQL statement of this process from now on, whatever the thread."""
+    seen: list[str] = []
+    execute = CursorWrapper.execute
+
+    def note(self: CursorWrapper, sql: str, params: Any = None) -> Any:
+        seen.append(sql)
+        return execute(self, sql, params)
+
+    monkeypatch.setattr(CursorWrapper, "execute", note)
+    return seen
+
+
+class Recorder:
+    """A watcher that keeps the offsets and kinds that it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, int]] = []
+
+    def deliver(self, event: Event) -> None:
+        if event.position is not None:
+            self.told.append((event.kind, event.position.offset))
+
+    async def drain(self) -> None: ...
+
+
+async def come_back(house: House, feed_id: int, positions: list[Position]) -> list[Recorder]:
+    """One watcher for each position, all at the same time."""
+    watchers = [Recorder() for _ in positions]
+    await asyncio.gather(
+        *(
+            house.delivery.watch([Want(feed_id, "feed", position)], watcher)
+            for position, watcher in zip(positions, watchers, strict=True)
+        )
+    )
+    return watchers
+
+
+async def test_all_who_come_back_at_once_are_served_by_a_handful_of_queries(
+    house: House, statements: list[str]
+) -> None:
+    feed_id = await house.add_feed("feed")
+    for value in range(MANY):
+        position = await house.publish("feed", value)
+    epoch = position.partition(":")[0]
+    positions = [Position(epoch, offset) for offset in reversed(range(MANY))]
+    statements.clear()
+    watchers = await come_back(house, feed_id, positions)
+    for position, watcher in zip(positions, watchers, strict=True):
+        assert watcher.told == [("update", offset) for offset in range(position.offset + 1, MANY + 1)]
+    assert len(statements) < 20, statements
+
+
+async def test_too_much_for_one_read_is_read_in_portions(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missed, "PAGE", 10)
+    monkeypatch.setattr(missed, "LOAD_LIMIT_CHARACTERS", 1)
+    feed_id = await house.add_feed("feed", *range(50))
+    epoch = (await house.publish("feed", "last")).partition(":")[0]
+    positions = [Position(epoch, offset) for offset in (40, 0, 51, 13, 29, 5, 22, 50)]
+    watchers = await come_back(house, feed_id, positions)
+    for position, watcher in zip(positions, watchers, strict=True):
+        assert watcher.told == [("update", offset) for offset in range(position.offset + 1, 52)]
+
+
+@contextmanager
+def refused() -> Iterator[list[str]]:
+    """The code of the refusal, if there was one."""
+    codes: list[str] = []
+    try:
+        yield codes
+    except HeadwaterError as error:
+        codes.append(error.code)
+
+
+async def test_who_is_let_in_shares_the_look_up_and_not_the_rights(
+    house: House, statements: list[str]
+) -> None:
+    await house.add_feed("open")
+    await house.add_feed("secret", public=False)
+    _, reads = await house.feeds.database.write(create_token, "reads", ["read"])
+    _, writes = await house.feeds.database.write(create_token, "writes", ["publish"])
+    admission = Admission.of(house.feeds)
+
+    async def come(query: str, slug: str) -> str:
+        scope = {"headers": [HOST], "query_string": query.encode()}
+        with refused() as codes:
+            principal, wants = await admission.admit(scope, [(slug, None)])
+            assert [want.slug for want in wants] == [slug]
+            return principal.kind
+        return codes[0]
+
+    statements.clear()
+    answers = await asyncio.gather(
+        *(
+            come(query, slug)
+            for _ in range(MANY // 10)
+            for query in ("", f"token={reads}", f"token={writes}", "token=hw_nonsense")
+            for slug in ("open", "secret", "nothing")
+        )
+    )
+    once = [
+        *("anonymous", "not_found", "not_found"),
+        *("token", "token", "not_found"),
+        *("token", "not_found", "not_found"),
+        *("not_signed_in", "not_signed_in", "not_signed_in"),
+    ]
+    assert answers == once * (MANY // 10)
+    assert len(statements) < 10, statements

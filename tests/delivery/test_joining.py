@@ -45,9 +45,10 @@ class Recorder:
     def __init__(self) -> None:
         self.told: list[tuple[str, int]] = []
 
-    def deliver(self, event: Event) -> None:
-        if event.position is not None:
-            self.told.append((event.kind, event.position.offset))
+    def deliver(self, *events: Event) -> None:
+        self.told += [(event.kind, event.position.offset) for event in events if event.position is not None]
+
+    start = deliver
 
     async def drain(self) -> None: ...
 

@@ -3,8 +3,10 @@
 #   HEADWATER_DATA_DIR=var    where it keeps the SQLite database and its keys
 #   PYTHON=python3.13         which Python makes the environment; otherwise the first good one is taken
 #   VENV=.venv                where the environment is
+#   JOBS=3                    how many tests run at a time: some wait, so one more than there are cores
 SHELL = /bin/sh
 VENV ?= .venv
+JOBS ?= 3
 PORT ?= 8000
 PY = $(VENV)/bin/python
 BOOTSTRAP = python=$$(PYTHON="$(PYTHON)" deploy/find-python) && PYTHON="$(PYTHON)" "$$python" -m deploy.bootstrap --venv $(VENV)
@@ -29,8 +31,8 @@ dev:
 test: export PYTHONDONTWRITEBYTECODE =
 test: dev ## Every test, on SQLite, then those of the database on PostgreSQL
 	@$(PY) -m tests.programs
-	$(PY) -m pytest -n 2 --dist worksteal
-	$(PY) -m tests.services pytest -n 2 --dist worksteal -m database
+	$(PY) -m pytest -n $(JOBS) --dist worksteal
+	$(PY) -m tests.services pytest -n $(JOBS) --dist worksteal -m database
 
 check: dev ## ruff, mypy and the arrows between the rooms
 	$(PY) -m ruff check

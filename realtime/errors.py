@@ -116,7 +116,10 @@ class Conflict(HeadwaterError):
 
 
 class Unavailable(HeadwaterError):
-    """A service that is needed does not answer now. Nothing was saved; try again."""
+    """A service that is needed does not answer now. Try again.
+
+    Something that was to be saved was hardly saved, but the answer to a commit may have been lost.
+    """
 
     code = "unavailable"
 

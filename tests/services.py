@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from tests.programs import find_program
 
 START_TIMEOUT_S = 60.0
@@ -172,6 +174,12 @@ class Postgres(_Service):
             *(find_program("postgres"), "-D", str(self.data), "-p", str(self.port)),
             *(part for setting in settings for part in ("-c", setting)),
         ]
+
+    def kill(self, how: int = signal.SIGKILL) -> None:
+        """As any service; returns once its children have ended too, which would keep it from starting."""
+        children = psutil.Process(self.process.pid).children() if self.process is not None else []
+        super().kill(how)
+        psutil.wait_procs(children, START_TIMEOUT_S)
 
     def ready(self) -> bool:
         import psycopg

@@ -6,6 +6,7 @@ The one place where hub, journal and broker meet. Holes and lost announcements a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -208,10 +209,18 @@ class Delivery:
                 self._catch_up(feed_id)
 
     async def _keep_checking(self) -> None:
-        """Compare every stream's position with the journal's: finds a lost last announcement."""
+        """Compare every stream's position with the journal's: finds a lost last announcement.
+
+        At once when the layer goes away, and once more after it is back: what was lost meanwhile is news.
+        """
+        broker = self._feeds.broker
         while True:
-            pause = self._position_check_s
-            await asyncio.sleep(pause if self._feeds.broker.connected else min(pause, CHECK_WHILE_AWAY_S))
+            if broker.connected:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._position_check_s):
+                        await broker.away.wait()
+            else:
+                await asyncio.sleep(min(self._position_check_s, CHECK_WHILE_AWAY_S))
             feed_ids = self._hub.watched()
             if not feed_ids:
                 continue

@@ -23,6 +23,10 @@ OUTBOX_LIMIT = 10_000
 LAYER_TIMEOUT_S = 5.0
 JOIN_TIMEOUT_S = 1.0
 RETRY_S = 0.5
+# A layer that fails silently is noticed by what this process sends to itself.
+ECHO_EVERY_S = 2.0
+SILENCE_LIMIT_S = 10.0
+ECHO_TYPE = "feed.echo"
 # The in-memory layer forgets memberships after a day.
 REFRESH_S = 3600.0
 
@@ -30,8 +34,9 @@ REFRESH_S = 3600.0
 class Broker:
     """Announces this process's commits, and hears those of all processes for the feeds that were joined.
 
-    A layer that fails, hangs or restarts ends nothing: announcements meanwhile are dropped and counted in
-    `dropped`, memberships are made again, and `connected` is False until one works.
+    A layer that fails, hangs, falls silent or restarts ends nothing: announcements meanwhile are dropped and
+    counted in `dropped`; connecting and joining is tried again for as long as it takes. `away` is set from
+    the first failure until an echo came through again.
     """
 
     def __init__(self, layer: BaseChannelLayer, supervisor: Supervisor) -> None:
@@ -44,8 +49,14 @@ class Broker:
         self._changed = asyncio.Event()
         self._channel = ""
         self._ready = asyncio.Event()
-        self.connected = True
+        self._life = 0  # grows with every failure: only an echo of the present life proves anything
+        self.away = asyncio.Event()
         self.dropped = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether the layer worked when it was last used."""
+        return not self.away.is_set()
 
     def announce(self, announcement: Announcement) -> None:
         """Queue for sending; never waits. Past 10,000 waiting, announcements are dropped and counted."""
@@ -77,7 +88,7 @@ class Broker:
                 await self._ready.wait()
                 await self._add(feed_id)
         except Exception as error:
-            self._disconnected("join", error)
+            self._failed("join", error)
 
     def leave(self, feed_id: int) -> None:
         """Stop hearing this feed; the layer is told in the background."""
@@ -95,11 +106,17 @@ class Broker:
         if feed_id in self._wanted:  # somebody came while it was being left
             await self._add(feed_id)
 
-    def _disconnected(self, doing: str, error: Exception) -> None:
+    def _failed(self, doing: str, error: Exception) -> None:
         if self.connected:
             logger.warning("layer_away while=%s %s", doing, type(error).__name__)
-        self.connected = False
+        self._life += 1
+        self.away.set()
         self._changed.set()
+
+    def _works(self) -> None:
+        if not self.connected:
+            logger.warning("layer_back")
+        self.away.clear()
 
     async def _send_all(self) -> None:
         while True:
@@ -109,54 +126,82 @@ class Broker:
                     await self._layer.group_send(group_of(announcement.feed_id), to_message(announcement))
             except Exception as error:
                 self.dropped += 1
-                self._disconnected("send", error)
+                self._failed("send", error)
+                # Watchers read the journal meanwhile: what waits would come after what they have.
+                while not self._outbox.empty():
+                    self._outbox.get_nowait()
+                    self._outbox.task_done()
+                    self.dropped += 1
+                await asyncio.sleep(RETRY_S)
+            else:
+                if self._hear is None:  # nobody here listens for echoes
+                    self._works()
             finally:
                 self._outbox.task_done()
 
     async def _receive_all(self) -> None:
-        self._joined.clear()
-        self._ready.clear()
+        while True:
+            try:
+                await self._open_channel()
+                while True:
+                    async with asyncio.timeout(SILENCE_LIMIT_S):
+                        message = await self._layer.receive(self._channel)
+                    self._take(message)
+            except Exception as error:
+                self._ready.clear()
+                self._failed("receive", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _open_channel(self) -> None:
+        """A channel on fresh connections: the old ones may be half-open, which they would not tell."""
         async with asyncio.timeout(LAYER_TIMEOUT_S):
+            if not self.connected:
+                await self._layer.flush()
             self._channel = await self._layer.new_channel()
+        self._joined.clear()
         self._ready.set()
         self._changed.set()
-        while True:
-            message: dict[str, Any] = await self._layer.receive(self._channel)
-            try:
-                announcement = from_message(message)
-            except (KeyError, TypeError, ValueError):
-                logger.warning("layer_message_unreadable")
-                continue
-            if self._hear is not None:
-                self._hear(announcement)
+
+    def _take(self, message: dict[str, Any]) -> None:
+        if message.get("type") == ECHO_TYPE:
+            if message.get("life") == self._life:
+                self._works()
+            return
+        try:
+            announcement = from_message(message)
+        except (KeyError, TypeError, ValueError):
+            logger.warning("layer_message_unreadable")
+            return
+        if self._hear is not None:
+            self._hear(announcement)
 
     async def _keep_memberships(self) -> None:
-        """Makes the layer's groups equal to what is wanted, again after every failure and every hour."""
+        """Makes the layer's groups equal to what is wanted, and has an echo show that it works."""
+        loop = asyncio.get_running_loop()
+        echo_at = refresh_at = 0.0
         while True:
-            try:
-                async with asyncio.timeout(REFRESH_S if self.connected else RETRY_S):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ECHO_EVERY_S if self.connected else RETRY_S):
                     await self._changed.wait()
-            except TimeoutError:
-                self._joined.clear()
             self._changed.clear()
             await self._ready.wait()
+            if not self.connected or loop.time() >= refresh_at:
+                self._joined.clear()
+                refresh_at = loop.time() + REFRESH_S
             try:
-                async with asyncio.timeout(LAYER_TIMEOUT_S):
-                    if not self.connected:
-                        self._joined.clear()
-                        # A group of nobody: shows that the layer answers, also when nothing is watched.
-                        await self._layer.group_send("feed.0", {"type": "feed.nothing"})
-                    for feed_id in self._wanted - self._joined:
+                for feed_id in self._wanted - self._joined:
+                    async with asyncio.timeout(LAYER_TIMEOUT_S):
                         await self._add(feed_id)
-                    for feed_id in self._joined - self._wanted:
+                for feed_id in self._joined - self._wanted:
+                    async with asyncio.timeout(LAYER_TIMEOUT_S):
                         await self._discard(feed_id)
+                if not self.connected or loop.time() >= echo_at:
+                    echo_at = loop.time() + ECHO_EVERY_S
+                    async with asyncio.timeout(LAYER_TIMEOUT_S):
+                        await self._layer.send(self._channel, {"type": ECHO_TYPE, "life": self._life})
             except Exception as error:
-                self._disconnected("join", error)
+                self._failed("join", error)
                 await asyncio.sleep(RETRY_S)
-            else:
-                if not self.connected:
-                    logger.warning("layer_back")
-                self.connected = True
 
     async def aclose(self) -> None:
         """Send what waits, for at most a second. The supervisor ends the tasks."""

@@ -71,12 +71,13 @@ class Database:
         except (OperationalError, InterfaceError) as error:
             logger.warning("database_unavailable %s", error)
             self._hang_up()
-            raise Unavailable(
-                "The database does not answer. Nothing was saved; try again in a moment."
-            ) from error
+            pool = getattr(connection, "pool", None)
+            if pool is not None:
+                pool.check()  # after a restart all idle connections are dead: the first failure finds them
+            raise Unavailable("The database does not answer. Try again in a moment.") from error
         finally:
             if not self._is_sqlite:
-                self._hang_up()  # gives it back to psycopg's pool, which checks it
+                self._hang_up()  # gives it back to psycopg's pool, which drops it if it is broken
 
     @staticmethod
     def _hang_up() -> None:

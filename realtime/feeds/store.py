@@ -6,6 +6,7 @@ A publication is committed first and announced afterwards; the announcement is a
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .database import Database
 from .models import Feed, JournalEntry
 from .position import Position
 from .publication import Publication, State, Status, digest_of, encode_data
+
+logger = logging.getLogger(__name__)
 
 BATCH_LIMIT = 500
 WAITING_LIMIT = 10_000
@@ -221,8 +224,13 @@ class Store:
             except HeadwaterError as error:
                 self._fail(batch, error)
                 continue
-            except BaseException:
-                self._fail(batch, Unavailable("The publication could not be saved."))
+            except Exception:
+                logger.exception("commit_failed writes=%d", len(writes))
+                self._fail(batch, Unavailable("The publication could not be saved. Try again in a moment."))
+                continue
+            except asyncio.CancelledError:
+                self._fail([*batch, *self._waiting], Unavailable("This process is going down. Try again."))
+                self._waiting.clear()
                 raise
             for announcement in announcements(writes, results):
                 self._announce(announcement)
@@ -235,7 +243,7 @@ class Store:
                     future.set_exception(result)
 
     @staticmethod
-    def _fail(batch: list[tuple[Write, asyncio.Future[Written]]], error: HeadwaterError) -> None:
+    def _fail(batch: Sequence[tuple[Write, asyncio.Future[Written]]], error: HeadwaterError) -> None:
         for _, future in batch:
             if not future.done():
                 future.set_exception(type(error)(error.message, field=error.field))

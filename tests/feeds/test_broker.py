@@ -8,18 +8,20 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from realtime.feeds import broker as broker_module
 from realtime.feeds.announcement import (
     CARRIED_LIMIT_CHARACTERS,
     Announcement,
     from_message,
     to_message,
 )
-from realtime.feeds.broker import Broker
+from realtime.feeds.broker import Broker, group_of
 from realtime.feeds.publication import Publication, Status
 from realtime.feeds.supervision import Supervisor
 from tests.services import Redis
@@ -123,6 +125,89 @@ async def test_a_redis_that_dies_and_comes_back_is_joined_again(own_redis: Redis
         async with asyncio.timeout(30):
             await announce_until_heard()
         assert broker.dropped >= 1
+
+
+class FragileLayer(InMemoryChannelLayer):
+    """In memory, with the ways in which a network fails."""
+
+    refuses = False  # whatever is asked of it
+    is_silent = False  # takes everything and delivers nothing, until it is connected to anew
+    joining_takes_s = 0.0
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        if self.refuses:
+            raise ConnectionError("refused")
+        if not self.is_silent:
+            await super().send(channel, message)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if self.refuses:
+            raise ConnectionError("refused")
+        await super().group_send(group, message)
+
+    async def group_add(self, group: str, channel: str) -> None:
+        await asyncio.sleep(self.joining_takes_s)
+        await super().group_add(group, channel)
+
+    async def flush(self) -> None:
+        self.is_silent = False
+        await super().flush()
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker_module, "RETRY_S", 0.02)
+    monkeypatch.setattr(broker_module, "ECHO_EVERY_S", 0.05)
+    monkeypatch.setattr(broker_module, "SILENCE_LIMIT_S", 0.5)
+
+
+async def test_a_layer_that_fell_silent_is_connected_to_anew(impatience: None) -> None:
+    layer = FragileLayer(capacity=1000)
+    async with process(layer) as (broker, heard):
+        await broker.join(1)
+        layer.is_silent = True
+        async with asyncio.timeout(30):
+            await broker.away.wait()
+        await until(lambda: broker.connected and "feed.1" in layer.groups)
+        broker.announce(announcement(1, 2))
+        await heard.until(lambda offsets: offsets == [2])
+
+
+async def test_who_only_announces_drops_what_waits_and_goes_on_when_the_layer_is_back(
+    impatience: None,
+) -> None:
+    layer, supervisor = FragileLayer(capacity=1000), Supervisor()
+    broker = Broker(layer, supervisor)
+    try:
+        layer.refuses = True
+        for offset in range(100):
+            broker.announce(announcement(1, offset))
+        await until(lambda: broker.dropped == 100)
+        assert not broker.connected
+        layer.refuses = False
+        broker.announce(announcement(1, 100))
+        await until(lambda: broker.connected)
+        assert broker.dropped == 100
+    finally:
+        await supervisor.aclose()
+
+
+async def test_more_feeds_than_can_be_joined_within_one_time_limit_are_joined_again(
+    impatience: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "LAYER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(broker_module, "SILENCE_LIMIT_S", 30)
+    layer = FragileLayer(capacity=1000)
+    async with process(layer) as (broker, _):
+        layer.refuses = True
+        async with asyncio.timeout(30):
+            await broker.away.wait()
+        for feed_id in range(1, 31):
+            await broker.join(feed_id)
+        layer.joining_takes_s = 0.02
+        layer.refuses = False
+        await until(lambda: broker.connected)
+        assert all(group_of(feed_id) in layer.groups for feed_id in range(1, 31))
 
 
 async def test_a_layer_message_that_nobody_here_wrote_is_ignored() -> None:

@@ -15,7 +15,7 @@ from realtime.feeds import journal, publish, store
 from realtime.feeds.announcement import Announcement
 from realtime.feeds.models import Feed, JournalEntry
 from realtime.feeds.runtime import Feeds
-from realtime.feeds.store import Health, Store, Write, commit
+from realtime.feeds.store import Health, Store, Write, Written, commit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -159,6 +159,25 @@ async def test_a_database_that_fails_is_unavailable_and_the_next_publication_wor
         with pytest.raises(Unavailable):
             await feeds.store.publish(feed_id, 1)
     assert (await feeds.store.publish(feed_id, 1)).position.offset == 1
+
+
+async def test_what_nobody_foresaw_fails_its_own_transaction_and_not_those_that_wait(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed_id = await make_feed(feeds)
+    real = store.commit
+
+    def broken_for_one(writes: list[Write]) -> object:
+        if writes[0].data == "1":
+            raise RuntimeError("a mistake of ours")
+        return real(writes)
+
+    monkeypatch.setattr(store, "BATCH_LIMIT", 1)
+    monkeypatch.setattr(store, "commit", broken_for_one)
+    results = await asyncio.gather(
+        *(feeds.store.publish(feed_id, value) for value in range(4)), return_exceptions=True
+    )
+    assert [type(result) for result in results] == [Written, Unavailable, Written, Written]
 
 
 async def test_a_caller_that_gives_up_does_not_lose_what_it_published(feeds: Feeds) -> None:

@@ -1,0 +1,186 @@
+"""Everything dies once, under traffic: afterwards every client has every publication once and in order."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from asyncio import StreamWriter
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import pairwise
+
+import httpx
+import pytest
+
+from tests.delivery.served import read, read_values, watch
+from tests.services import wait_until
+from tests.serving import Engine, Server
+from tests.upstream_replies import Heard, Reply, after, answers
+
+from .cluster import SOURCES, Cluster
+from .traffic import Traffic
+
+pytestmark = pytest.mark.timeout(180)
+
+REDIS_DEAD_S = 10.0
+FOUND_WITHIN_S = 5.0
+# A busy machine may be late; a mechanism that is not there is late every time.
+TRIES = 3
+INTERVALS = 5
+# Feeds that engines fill, watched while everything else dies.
+POLLED = [f"s{number:02}-0" for number in range(6)]
+# Timers may fire this much before their time.
+EARLY_S = 0.01
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def cluster(started: Cluster) -> Cluster:
+    started.mend()
+    return started
+
+
+def test_redis_dead_for_ten_seconds_delays_publications_and_loses_none(cluster: Cluster) -> None:
+    traffic = Traffic(cluster, "redis", also=POLLED)
+    with cluster.polling(len(POLLED), interval_s=1, timeout_s=5) as polled, traffic.flowing():
+        cluster.redis.kill()
+        died = time.monotonic()
+        traffic.more(10)
+        cluster.wait_for_polls(polled, 1)
+        traffic.reaches(traffic.clients, "what was published without Redis, without Redis")
+        time.sleep(max(0.0, died + REDIS_DEAD_S - time.monotonic()))
+        refused = [refusal for publisher in traffic.publishers for refusal in publisher.refusals]
+        cluster.redis.start()
+        wait_until(lambda: all(map(is_back_on_redis, cluster.processes)), "everybody is back on Redis")
+        assert not refused, "publishing needs no Redis"
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
+def test_postgresql_restarted_while_publishing_loses_nothing_acknowledged(
+    cluster: Cluster, how: signal.Signals
+) -> None:
+    traffic = Traffic(cluster, f"postgres-{how.name.lower()}", also=POLLED)
+    with cluster.polling(len(POLLED), interval_s=1, timeout_s=5) as polled, traffic.flowing():
+        cluster.postgres.kill(how)
+        if how == signal.SIGINT:
+            wait_until(lambda: all(publisher.refusals for publisher in traffic.publishers), "a refusal")
+        cluster.postgres.start()
+        traffic.more(10)
+        cluster.wait_for_polls(polled, 2)
+        refusals = {refusal for publisher in traffic.publishers for refusal, _ in publisher.refusals}
+        assert refusals <= {503}
+        for web in cluster.webs:
+            # More pages than a process has idle connections: not one of them is left over from before.
+            pages = [httpx.get(f"{web.url}/", trust_env=False, timeout=30) for _ in range(10)]
+            assert {page.status_code for page in pages} == {200}
+
+
+def test_a_web_process_killed_while_publishing_loses_nothing_and_its_clients_move_and_come_back(
+    cluster: Cluster,
+) -> None:
+    traffic = Traffic(cluster, "web")
+    killed = cluster.webs[0]
+    with traffic.flowing():
+        time.sleep(random.uniform(0.0, 0.5))
+        killed.kill()
+        traffic.more(10)
+        traffic.reaches(traffic.on_the_move, "everybody who moved")
+        killed.start()
+        traffic.reaches(traffic.at_home, "everybody who came back")
+
+
+def test_a_lost_last_announcement_is_found_within_five_seconds(cluster: Cluster, redis_url: str) -> None:
+    cluster.webs[0].call("POST", "/feeds", {"slug": "last", "public": True})
+    with watch(cluster.webs[0], "/ws/feeds/last/") as socket:
+        read_values(socket, 1)
+        for value in range(1, TRIES + 1):
+            code = f"from realtime.feeds import publish; publish('last', {value})"
+            # Announced on another Redis: nobody who watches hears of it.
+            elsewhere = threading.Thread(target=cluster.shell, args=(code,), kwargs={"REDIS_URL": redis_url})
+            elsewhere.start()
+            try:
+                message = read(socket)
+                while "data" not in message:
+                    message = read(socket)
+                took_s = time.time() - datetime.fromisoformat(message["published_at"]).timestamp()
+            finally:
+                elsewhere.join()
+            assert message["data"] == value
+            if took_s < FOUND_WITHIN_S:
+                break
+        else:
+            pytest.fail(f"found after {took_s:.1f} s, {TRIES} times")
+
+
+def test_three_engines_poll_every_source_exactly_once_per_interval(cluster: Cluster) -> None:
+    arrivals: dict[str, list[float]] = {}
+    for slug in (f"s{number:02}" for number in range(SOURCES)):
+        cluster.upstream.on(f"/counter/{slug}", noting(arrivals.setdefault(slug, [])))
+    took_part: set[str] = set()
+
+    def enough() -> bool:
+        took_part.update(cluster.claims())
+        return all(longest_run(arrivals[slug], due[slug]) > INTERVALS for slug in due)
+
+    with cluster.polling(SOURCES, interval_s=1, timeout_s=5) as due:
+        wait_until(enough, f"{INTERVALS} intervals in a row with one poll each", 60)
+    assert took_part == {engine.name for engine in cluster.engines}
+    for slug, next_due in cluster.next_polls(SOURCES).items():
+        # A poll that is late by more than half an interval, on a busy machine, stands for the next one too.
+        assert len(arrivals[slug]) <= round(next_due - due[slug]), f"{slug} was polled twice in an interval"
+
+
+def test_the_sources_of_a_killed_engine_are_polled_by_others_within_an_interval_and_15_seconds(
+    cluster: Cluster,
+) -> None:
+    interval_s, timeout_s, count = 1.0, 2.0, 12
+    slugs = [f"s{number:02}" for number in range(count)]
+    slow = after(0.5, answers(lambda step: b'{"value": %d}' % step))
+    for slug in slugs:
+        cluster.upstream.on(f"/counter/{slug}", slow)
+    with cluster.polling(count, interval_s=interval_s, timeout_s=timeout_s):
+        cluster.wait_for_polls(slugs, 1)
+        busiest, _ = max(cluster.claims().items(), key=lambda claims: len(claims[1]))
+        (killed,) = (engine for engine in cluster.engines if engine.name == busiest)
+        killed.kill()
+        died = time.monotonic()
+        cluster.wait_for_polls(cluster.claims()[killed.name], 1)
+        assert time.monotonic() - died < interval_s + 15
+    killed.start()
+
+
+def is_back_on_redis(process: Server) -> bool:
+    """Whether it noticed that Redis was there again, if it noticed that it was not, as web processes must."""
+    away, back = (process.output.count(event) for event in ("layer_away", "layer_back"))
+    return away == back and (away > 0 or isinstance(process, Engine))
+
+
+def noting(arrivals: list[float]) -> Reply:
+    """A counter that notes when it is asked."""
+    counting = answers(lambda step: b'{"value": %d}' % step)
+
+    async def reply(heard: Heard, writer: StreamWriter) -> bool:
+        arrivals.append(time.time())
+        return await counting(heard, writer)
+
+    return reply
+
+
+def longest_run(arrivals: list[float], due: float) -> int:
+    """The most intervals of a second in a row that saw one request each."""
+    slots = [int(at - due + EARLY_S) for at in list(arrivals)]
+    longest = run = 0
+    for before, slot in pairwise([-2, *slots]):
+        run = run + 1 if slot == before + 1 else 1
+        longest = max(longest, run)
+    return longest

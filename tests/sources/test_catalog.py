@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from realtime.errors import Conflict, InvalidDraft, NotFound
-from realtime.feeds.catalog import create_feed
+from realtime.feeds.catalog import change_feed, create_feed
 from realtime.feeds.models import Feed
 from realtime.feeds.runtime import write_now
 from realtime.feeds.store import Health, Write
@@ -171,11 +171,13 @@ def test_a_change_forgets_the_old_answer_and_polls_at_once() -> None:
 def test_a_change_keeps_makes_and_deletes_feeds() -> None:
     catalog.create_source(replace(PRICE, feeds=(FeedDraft("price"), FeedDraft("volume"))))
     kept = Feed.objects.get(slug="price")
+    change_feed("price", latest_only=True)
     feeds = (FeedDraft("price", "Price", "eur", True), FeedDraft("spread"))
     catalog.change_source("price", replace(PRICE, slug="prices", feeds=feeds))
     assert set(Feed.objects.values_list("slug", flat=True)) == {"price", "spread"}
     changed = Feed.objects.get(slug="price")
     assert (changed.pk, changed.epoch, changed.title, changed.public) == (kept.pk, kept.epoch, "Price", True)
+    assert changed.latest_only
     assert Extraction.objects.get(feed=changed).expression == "eur"
     assert catalog.read_source("prices").draft.feeds[0].expression == "eur"
     with pytest.raises(NotFound):

@@ -105,7 +105,7 @@ def _channel_layer() -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 1),
     }
     return {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "realtime.feeds.layer.PipelinedPubSubLayer",
         "CONFIG": {"hosts": [host], "capacity": 10_000, "prefix": "headwater"},
     }
 

@@ -1,7 +1,8 @@
 """The neutral load client: many WebSocket subscribers in one epoll loop: the server is the bottleneck.
 
-A message counts when it holds `"ts":<CLOCK_MONOTONIC in ns>` and `"sn":<number from 0>`, whatever is around
-them. It prints one line of JSON when all are subscribed, and one with the result when its input ends.
+A message counts when it holds `"sn":<number from 0>, "ts":<CLOCK_MONOTONIC in ns>` and perhaps
+`"f":<number of the feed>`, whatever is around them. It prints one line of JSON when all are subscribed, and
+one with the result when its input ends.
 """
 
 from __future__ import annotations
@@ -17,17 +18,21 @@ import struct
 import sys
 import time
 
-MESSAGE = re.compile(rb'"sn": ?(\d+), ?"ts": ?(\d+)')
+MESSAGE = re.compile(rb'"sn": ?(\d+), ?"ts": ?(\d+)(?:, ?"f": ?(\d+))?')
 OPENING_AT_ONCE = 50
 
 
 class Subscriber:
-    """One connection, the bytes of it that are no whole frame yet, and the last number that it got."""
+    """One connection, the bytes of it that are no whole frame yet, and the last number of each feed."""
 
-    __slots__ = ("data", "got", "last", "open", "socket")
+    __slots__ = ("data", "last", "open", "reads", "socket")
 
-    def __init__(self, address: tuple[str, int], path: str) -> None:
-        self.socket = socket.create_connection(address)
+    def __init__(self, address: tuple[str, int], path: str, *, reads: bool = True) -> None:
+        self.socket = socket.socket()
+        if not reads:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.connect(address)
+        self.reads = reads
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.setblocking(False)
         self.socket.send(
@@ -37,8 +42,7 @@ class Subscriber:
         )
         self.data = b""
         self.open = False
-        self.last: int | None = None
-        self.got = 0
+        self.last: dict[int, int] = {}
 
 
 def masked(text: str) -> bytes:
@@ -49,9 +53,13 @@ def masked(text: str) -> bytes:
 
 
 class Load:
-    def __init__(self, port: int, path: str, connections: int, first_words: list[str]) -> None:
+    def __init__(
+        self, port: int, path: str, connections: int, first_words: list[str], *, stalled: int, feeds: int
+    ) -> None:
         self.address = ("127.0.0.1", port)
-        self.path, self.connections, self.first_words = path, connections, first_words
+        self.path, self.first_words = path, first_words
+        self.connections, self.readers, self.feeds = connections + stalled, connections, feeds
+        self.every_feed = "{n}" not in path
         self.poll = select.epoll()
         self.subscribers: dict[int, Subscriber] = {}
         self.opened = self.closed = self.lost = self.doubled = self.reordered = 0
@@ -64,7 +72,9 @@ class Load:
                 len(self.subscribers) < self.connections
                 and len(self.subscribers) - self.opened < OPENING_AT_ONCE
             ):
-                each = Subscriber(self.address, self.path)
+                number = len(self.subscribers)
+                path = self.path.replace("{n}", str(number % self.feeds))
+                each = Subscriber(self.address, path, reads=number < self.readers)
                 self.subscribers[each.socket.fileno()] = each
                 self.poll.register(each.socket, select.EPOLLIN)
             self.turn(10)
@@ -86,6 +96,8 @@ class Load:
         if not chunk:
             self.closed += 1
             self.poll.unregister(each.socket)
+            if each.reads and not each.open:
+                sys.exit("closed before it was open")
             return
         data = each.data + chunk
         if not each.open:
@@ -99,6 +111,9 @@ class Load:
             self.opened += 1
             for words in self.first_words:
                 each.socket.send(masked(words))
+            if not each.reads:
+                self.poll.unregister(each.socket)
+                return
         each.data = self.frames(each, data, now)
 
     def frames(self, each: Subscriber, data: bytes, now: int) -> bytes:
@@ -120,23 +135,32 @@ class Load:
                 each.socket.send(b"\x8a\x80\0\0\0\0")
             else:
                 for match in MESSAGE.finditer(data, at + head, at + head + size):
-                    self.count(each, int(match[1]), int(match[2]), now)
+                    self.count(each, int(match[1]), int(match[2]), int(match[3] or 0), now)
             at += head + size
         return data[at:]
 
-    def count(self, each: Subscriber, number: int, sent: int, now: int) -> None:
+    def count(self, each: Subscriber, number: int, sent: int, feed: int, now: int) -> None:
         if sent < self.began:
             return  # what an earlier round published last, as a first value
         self.latencies.append(now - sent)
-        each.got += 1
-        if each.last is not None:
-            if number == each.last:
+        last = each.last.get(feed)
+        if last is not None:
+            if number == last:
                 self.doubled += 1
-            elif number < each.last:
+            elif number < last:
                 self.reordered += 1
             else:
-                self.lost += number - each.last - 1
-        each.last = number
+                self.lost += number - last - 1
+        each.last[feed] = number
+
+    def missing(self, last: int) -> int:
+        """How many publications the readers have not got, up to this number of every feed."""
+        total = 0
+        for number, each in enumerate(self.subscribers.values()):
+            if each.reads:
+                wanted = range(self.feeds) if self.every_feed else (number % self.feeds,)
+                total += sum(last - each.last.get(feed, -1) for feed in wanted)
+        return total
 
     def run(self) -> dict[str, float]:
         """Read until standard input names the last number published, then what is still under way."""
@@ -150,11 +174,10 @@ class Load:
                     deadline = time.monotonic() + 10
                 elif number in self.subscribers:
                     self.read(self.subscribers[number])
-            if deadline is not None and all(each.last == last for each in self.subscribers.values()):
+            if deadline is not None and not self.missing(last):
                 break
         # Who lacks the end lost it: nothing has come for it within ten seconds.
-        for each in self.subscribers.values():
-            self.lost += last - (each.last if each.last is not None else -1)
+        self.lost += self.missing(last)
         cuts = statistics.quantiles(self.latencies, n=100) if len(self.latencies) > 1 else [0.0] * 99
         return {
             "delivered": len(self.latencies),
@@ -173,10 +196,19 @@ def main() -> None:
     parser.add_argument("path")
     parser.add_argument("connections", type=int)
     parser.add_argument("--core", type=int, required=True)
+    parser.add_argument("--stalled", type=int, default=0, help="further connections that never read")
+    parser.add_argument("--feeds", type=int, default=1)
     parser.add_argument("--first-words", action="append", default=[])
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
-    load = Load(options.port, options.path, options.connections, options.first_words)
+    load = Load(
+        options.port,
+        options.path,
+        options.connections,
+        options.first_words,
+        stalled=options.stalled,
+        feeds=options.feeds,
+    )
     load.open_all()
     print(json.dumps({"open": load.opened}), flush=True)
     print(json.dumps(load.run()), flush=True)

@@ -24,10 +24,10 @@ async def to_headwater(target: str) -> AsyncIterator[Publish]:
     from realtime.feeds.runtime import Feeds
 
     feeds = Feeds.current()
-    feed_id = await feeds.database.read(lambda: Feed.objects.get(slug=target).pk)
+    ids = await feeds.database.read(lambda: dict(Feed.objects.values_list("slug", "pk")))
 
     async def publish(message: dict[str, Any]) -> None:
-        await feeds.store.publish(feed_id, message)
+        await feeds.store.publish(ids[target.format(n=message["f"])], message)
 
     yield publish
     await feeds.aclose()
@@ -82,18 +82,22 @@ async def to_nats(target: str) -> AsyncIterator[Publish]:
 KINDS = {"headwater": to_headwater, "http": to_http, "group": to_group, "nats": to_nats}
 
 
-async def publish_all(kind: str, target: str, rate: float, seconds: float, size: int) -> int:
-    """Publish `size` bytes of JSON `rate` times a second; the last number."""
+async def publish_all(kind: str, target: str, rate: float, seconds: float, size: int, feeds: int) -> int:
+    """Publish `size` bytes of JSON to every feed at once, `rate` times a second; the last number."""
     count = int(rate * seconds)
     async with AsyncExitStack() as stack:
         publish = await stack.enter_async_context(KINDS[kind](target))
         begin = time.monotonic() + 0.2
         for number in range(count):
             await asyncio.sleep(begin + number / rate - time.monotonic())
-            message = {"sn": number, "ts": time.monotonic_ns(), "pad": ""}
-            message["pad"] = "x" * (size - len(json.dumps(message)))
-            await publish(message)
+            await asyncio.gather(*(publish(_message(number, feed, size)) for feed in range(feeds)))
     return count - 1
+
+
+def _message(number: int, feed: int, size: int) -> dict[str, Any]:
+    message = {"sn": number, "ts": time.monotonic_ns(), "f": feed, "pad": ""}
+    message["pad"] = "x" * (size - len(json.dumps(message)))
+    return message
 
 
 def main() -> None:
@@ -103,12 +107,12 @@ def main() -> None:
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--bytes", type=int, required=True)
+    parser.add_argument("--feeds", type=int, default=1)
     parser.add_argument("--core", type=int, required=True)
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
-    print(
-        asyncio.run(publish_all(options.kind, options.target, options.rate, options.seconds, options.bytes))
-    )
+    what = (options.kind, options.target, options.rate, options.seconds, options.bytes, options.feeds)
+    print(asyncio.run(publish_all(*what)))
 
 
 if __name__ == "__main__":

@@ -20,16 +20,29 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 
+ADD_FEEDS = """
+from realtime.feeds.models import Feed
+names = [f"x{{number}}" for number in range({count})]
+Feed.objects.bulk_create([Feed(slug=name, title=name, public=True) for name in names], ignore_conflicts=True)
+"""
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that answers on `port`, and how to publish to it."""
 
     process: psutil.Process
     port: int
-    path: str
+    one_path: str
     publisher: tuple[str, str]  # kind and target of `publisher`
     env: dict[str, str] = field(default_factory=dict)
     first_words: tuple[str, ...] = ()
+
+    def path(self, feeds: int, per_connection: int) -> str:
+        """What a connection asks for; `{n}` stands for the number of its feed."""
+        if per_connection == 1:
+            return self.one_path
+        return "/ws/feeds/?" + "&".join(f"feed=x{number}" for number in range(feeds))
 
     def cpu_s(self) -> float:
         """CPU seconds of the server and its workers so far."""
@@ -80,7 +93,7 @@ def program(
 
 
 @contextmanager
-def headwater(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Running]:
+def headwater(kind: str, folder: Path, core: int, redis_url: str, feeds: int) -> Iterator[Running]:
     """Headwater on Daphne (`daphne-memory`, `daphne-redis`) or on Uvicorn (`uvicorn-redis`)."""
     server, layer = kind.split("-")
     port = free_port()
@@ -90,6 +103,7 @@ def headwater(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Ru
         "HEADWATER_LOG_LEVEL": "WARNING",
         "DATABASE_URL": "",
         "REDIS_URL": redis_url if layer == "redis" else "",
+        "HEADWATER_FEEDS_PER_SOCKET": "1000",
         "PORT": str(port),
     }
     manage = [sys.executable, "manage.py"]
@@ -101,8 +115,8 @@ def headwater(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Ru
 
     if not (folder / "data" / "headwater.sqlite3").exists():
         run("migrate", "-v0")
-        run("add_feed", "x", "--public")
         (folder / "token").write_text(run("create_token", "bench", "--scope", "publish"))
+    run("shell", "-v0", "-c", ADD_FEEDS.format(count=feeds))
     command = [*manage, "serve", "--no-engine"]
     if server == "uvicorn":
         command = [
@@ -115,16 +129,16 @@ def headwater(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Ru
             "warning",
             "project.asgi:application",
         ]
-    publisher = ("headwater", "x")
+    publisher = ("headwater", "x{n}")
     if layer == "memory":
         env["TOKEN"] = (folder / "token").read_text()
-        publisher = ("http", f"http://127.0.0.1:{port}/api/feeds/x/publish")
+        publisher = ("http", f"http://127.0.0.1:{port}/api/feeds/x0/publish")
     with program(command, port, core, env, folder / "log") as process:
-        yield Running(process, port, "/ws/feeds/x/", publisher, env)
+        yield Running(process, port, "/ws/feeds/x{n}/", publisher, env)
 
 
 @contextmanager
-def stock(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Running]:
+def stock(kind: str, folder: Path, core: int, redis_url: str, feeds: int) -> Iterator[Running]:
     """The stock consumer on Daphne, over the `core` or the `pubsub` layer."""
     port = free_port()
     env = {"STOCK_LAYER": kind, "REDIS_URL": redis_url}
@@ -134,7 +148,7 @@ def stock(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Runnin
 
 
 @contextmanager
-def nchan(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Running]:
+def nchan(kind: str, folder: Path, core: int, redis_url: str, feeds: int) -> Iterator[Running]:
     """nginx with Nchan, one worker."""
     port = free_port()
     settings = folder / "nginx.conf"
@@ -156,7 +170,7 @@ http {{ access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}
 
 
 @contextmanager
-def nats(kind: str, folder: Path, core: int, redis_url: str) -> Iterator[Running]:
+def nats(kind: str, folder: Path, core: int, redis_url: str, feeds: int) -> Iterator[Running]:
     """NATS with its WebSocket door, on one core."""
     port, inner = free_port(), free_port()
     settings = folder / "nats.conf"

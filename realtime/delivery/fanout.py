@@ -6,7 +6,7 @@ a watcher of many gets them in one call, so that they leave in one write.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
@@ -61,10 +61,10 @@ def _one_event(event: Event, seats: Sequence[Seat]) -> Iterator[tuple[Watcher, S
 def _several(
     told: Sequence[tuple[Event, Sequence[Seat]]],
 ) -> Iterator[tuple[Watcher, Sequence[Event]]]:
-    by_watcher: dict[Watcher, list[tuple[Seat, Event]]] = {}
+    by_watcher: defaultdict[Watcher, list[tuple[Seat, Event]]] = defaultdict(list)
     for event, seats in told:
         for seat in seats:
-            by_watcher.setdefault(seat.watcher, []).append((seat, event))
+            by_watcher[seat.watcher].append((seat, event))
     for watcher, news in by_watcher.items():
         events = [event for seat, event in news if seat.live]
         if events:

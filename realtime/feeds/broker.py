@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from channels.layers import BaseChannelLayer
 
 from .announcement import Announcement, from_message, to_message
+from .layer import PipelinedPubSubLayer
 from .supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
 OUTBOX_LIMIT = 10_000
+BATCH_LIMIT = 200
 LAYER_TIMEOUT_S = 5.0
 JOIN_TIMEOUT_S = 1.0
 RETRY_S = 0.5
@@ -120,12 +122,14 @@ class Broker:
 
     async def _send_all(self) -> None:
         while True:
-            announcement = await self._outbox.get()
+            batch = [await self._outbox.get()]
+            while len(batch) < BATCH_LIMIT and not self._outbox.empty():
+                batch.append(self._outbox.get_nowait())
             try:
                 async with asyncio.timeout(LAYER_TIMEOUT_S):
-                    await self._layer.group_send(group_of(announcement.feed_id), to_message(announcement))
+                    await self._send([(group_of(each.feed_id), to_message(each)) for each in batch])
             except Exception as error:
-                self.dropped += 1
+                self.dropped += len(batch)
                 self._failed("send", error)
                 # Watchers read the journal meanwhile: what waits would come after what they have.
                 while not self._outbox.empty():
@@ -137,7 +141,15 @@ class Broker:
                 if self._hear is None:  # nobody here listens for echoes
                     self._works()
             finally:
-                self._outbox.task_done()
+                for _ in batch:
+                    self._outbox.task_done()
+
+    async def _send(self, messages: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        if isinstance(self._layer, PipelinedPubSubLayer):
+            await self._layer.group_send_many(messages)
+            return
+        for group, message in messages:
+            await self._layer.group_send(group, message)
 
     async def _receive_all(self) -> None:
         while True:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from channels.layers import BaseChannelLayer, InMemoryChannelLayer
-from channels_redis.pubsub import RedisPubSubChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from realtime.feeds.announcement import (
     to_message,
 )
 from realtime.feeds.broker import Broker, group_of
+from realtime.feeds.layer import PipelinedPubSubLayer
 from realtime.feeds.publication import Publication, Status
 from realtime.feeds.supervision import Supervisor
 from tests.services import Redis
@@ -34,7 +34,7 @@ def announcement(feed_id: int, offset: int, data: str = "1") -> Announcement:
 
 
 def redis_layer(url: str) -> BaseChannelLayer:
-    return RedisPubSubChannelLayer(hosts=[{"address": url, "socket_timeout": 15}])
+    return PipelinedPubSubLayer(hosts=[{"address": url, "socket_timeout": 15}])
 
 
 class Heard:
@@ -245,3 +245,19 @@ def test_a_message_gives_the_announcement_back(data: list[str], status: Any) -> 
     publications = tuple(Publication(3, "e", offset, NOW, text) for offset, text in enumerate(data, 1))
     sent = Announcement(3, publications, status)
     assert from_message(to_message(sent)) == sent
+
+
+async def test_what_is_announced_together_reaches_redis_in_one_round_trip_and_arrives_in_order(
+    redis_url: str,
+) -> None:
+    sending, hearing = redis_layer(redis_url), redis_layer(redis_url)
+    channel = await hearing.new_channel()
+    for feed_id in (1, 2):
+        await hearing.group_add(group_of(feed_id), channel)
+    messages = [(group_of(1 + number % 2), {"type": "x", "number": number}) for number in range(500)]
+    await sending.group_send_many(messages)
+    async with asyncio.timeout(30):
+        heard = [(await hearing.receive(channel))["number"] for _ in messages]
+    assert heard == list(range(500))
+    for layer in (sending, hearing):
+        await layer.flush()

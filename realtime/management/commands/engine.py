@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand
 
 from realtime.engine import Engine
 from realtime.feeds.runtime import Feeds
-from realtime.processes import allow_many_sockets, end_soon
+from realtime.processes import allow_many_sockets, collect_seldom, end_soon
 
 
 class Command(BaseCommand):
@@ -18,6 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         allow_many_sockets()
+        collect_seldom()
         asyncio.run(self._run())
 
     async def _run(self) -> None:

@@ -17,7 +17,7 @@ from realtime.delivery.watching import Delivery
 from realtime.engine import Engine
 from realtime.errors import UnknownInsides
 from realtime.feeds.runtime import Feeds
-from realtime.processes import allow_many_sockets, end_soon
+from realtime.processes import allow_many_sockets, collect_seldom, end_soon
 from realtime.sources.freshness import keep_states
 
 
@@ -56,6 +56,7 @@ class Command(BaseCommand):
             )
         except UnknownInsides as error:
             raise CommandError(error.message) from error
+        collect_seldom()
         try:
             server.run()
         finally:

@@ -28,6 +28,7 @@ class Watcher:
     url: str
     got: list[tuple[int, Any]] = field(default_factory=list)
     resets: int = 0
+    tries: int = 0
     connections: int = 0
     longest_silence_s: float = 0.0
     longest_absence_s: float = 0.0
@@ -39,6 +40,7 @@ class Watcher:
     async def run(self) -> None:
         """Watch until cancelled."""
         while True:
+            self.tries += 1
             with contextlib.suppress(OSError, httpx.HTTPError, websockets.WebSocketException):
                 await (self._socket() if self.kind == "WebSocket" else self._stream())
             self._away_since = self._away_since or time.monotonic()

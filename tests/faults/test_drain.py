@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,45 +19,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.conftest import MakeServer
 from tests.delivery.served import furnish, publish, read_values, watch
+from tests.faults.byhand import begin_to_publish, deaf_socket, open_request, rest_of
 from tests.services import accepts, wait_until
 from tests.serving import ROOT, Server, environment
-
-UPGRADE = (
-    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-
-
-def open_request(server: Server, head: str, headers: bytes, answer: bytes, *, room: int = 0) -> socket.socket:
-    """A connection on which this beginning of the answer was read, and nothing more."""
-    connection = socket.socket()
-    if room:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
-    connection.settimeout(30)
-    connection.connect(("127.0.0.1", server.port))
-    connection.sendall(f"{head} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n".encode() + headers)
-    assert connection.recv(len(answer), socket.MSG_WAITALL) == answer
-    return connection
-
-
-def begin_to_publish(server: Server, token: str, body: bytes) -> socket.socket:
-    """A publication in the server's hands: it asks for the body, which is not sent yet."""
-    headers = (
-        f"Authorization: Bearer {token}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n\r\n"
-    )
-    return open_request(
-        server, "POST /api/feeds/count/publish", headers.encode(), b"HTTP/1.1 100 Continue\r\n\r\n"
-    )
-
-
-def rest_of(connection: socket.socket) -> tuple[bytes, bytes]:
-    """What comes until the server closes: head and body."""
-    received = b""
-    while part := connection.recv(1 << 16):
-        received += part
-    head, _, body = received.partition(b"\r\n\r\n")
-    return head, body
 
 
 @dataclass
@@ -138,15 +101,10 @@ async def test_it_sends_its_clients_away_one_after_the_other_and_finishes_what_i
                 group.create_task(crowd.stream(client))
             await until(crowd, watching=320)
             body = b'{"data": "the last word"}'
-            publishing = stack.enter_context(begin_to_publish(server, token, body))
+            publishing = stack.enter_context(begin_to_publish(server, token, "count", body))
             history = "GET /api/feeds/large/history?limit=5"
-            reading = stack.enter_context(
-                open_request(server, history, b"\r\n", b"HTTP/1.1 200 OK\r\n", room=8192)
-            )
-            # Does not answer the close frame, so that the server drains for as long as we ask it things.
-            deaf = stack.enter_context(
-                open_request(server, "GET /ws/feeds/count/", UPGRADE, b"HTTP/1.1 101 Switching Protocols\r\n")
-            )
+            reading = stack.enter_context(open_request(server, history, b"\r\n", b"HTTP/1.1 200 OK\r\n"))
+            deaf = stack.enter_context(deaf_socket(server, "count"))  # while it is there, we may ask
             assert server.process is not None
             server.process.send_signal(signal.SIGTERM)
             await until(crowd, closed=1)
@@ -175,8 +133,8 @@ def test_it_waits_for_a_request_in_hand_until_a_second_signal_hurries_it(serve: 
     token = furnish(server, "count")
     body = b'{"data": "the last word"}'
     with (
-        begin_to_publish(server, token, body) as publishing,
-        begin_to_publish(server, token, b"never sent"),
+        begin_to_publish(server, token, "count", body) as publishing,
+        begin_to_publish(server, token, "count", b"never sent"),
         watch(server, "/ws/feeds/count/") as client,
     ):
         client.recv(timeout=30)

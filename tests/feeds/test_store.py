@@ -174,9 +174,10 @@ async def test_what_nobody_foresaw_fails_its_own_transaction_and_not_those_that_
 
     monkeypatch.setattr(store, "BATCH_LIMIT", 1)
     monkeypatch.setattr(store, "commit", broken_for_one)
-    results = await asyncio.gather(
-        *(feeds.store.publish(feed_id, value) for value in range(4)), return_exceptions=True
-    )
+    async with asyncio.timeout(30):
+        results = await asyncio.gather(
+            *(feeds.store.publish(feed_id, value) for value in range(4)), return_exceptions=True
+        )
     assert [type(result) for result in results] == [Written, Unavailable, Written, Written]
 
 

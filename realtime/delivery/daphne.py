@@ -34,6 +34,8 @@ PING_FRAME = b"\x89\x00"
 class Buffer:
     """Twisted's write buffer of one client: above 64 KiB waiting it says pause, when drained resume."""
 
+    __slots__ = ("_gone", "_room")
+
     def __init__(self) -> None:
         self._room = asyncio.Event()
         self._room.set()
@@ -81,6 +83,18 @@ class Handle(Buffer):
     what that leaves, and everything else, goes through the transport. Measured on one core with 1,000 sockets
     and 160 B: 11 µs a delivery, against 38 µs through the transport and 54 µs through the consumer's `send`.
     """
+
+    __slots__ = (
+        "_clear",
+        "_outbox",
+        "_pending",
+        "_plain",
+        "_send",
+        "_socket",
+        "_told",
+        "_transport",
+        "paused",
+    )
 
     def __init__(self, socket: Socket, outbox: Outbox) -> None:
         super().__init__()

@@ -48,6 +48,11 @@ class DirectConnection:
     ended        called once, with the reason; it must not leave the hub before it has returned
     """
 
+    __slots__ = (
+        *("_backlog", "_ended", "_feeds", "_handle", "_held", "_send", "_stall", "_stall_s"),
+        *("__weakref__", "reason"),
+    )
+
     def __init__(
         self,
         handle: Handle,

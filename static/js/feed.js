@@ -74,10 +74,14 @@ function receive(message) {
 
 /** The value as the server rendered it is for reading; the chart wants the data itself. */
 async function startChart() {
-  const answer = await fetch(`/api/feeds/${slug}`);
-  if (!answer.ok) return;
-  const { data } = await answer.json();
-  chart ??= new FeedChart(slug, data);
+  try {
+    const answer = await fetch(`/api/feeds/${slug}`);
+    if (!answer.ok) return;
+    const { data } = await answer.json();
+    chart ??= new FeedChart(slug, data);
+  } catch {
+    // The server has gone meanwhile: the first value after its return starts the chart.
+  }
 }
 
 startClock();

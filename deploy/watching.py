@@ -72,7 +72,7 @@ class Watcher:
 
     def _take(self, message: dict[str, Any]) -> None:
         now = time.monotonic()
-        if self._away_since:
+        if self._away_since and message["type"] != "error":
             self.longest_absence_s = max(self.longest_absence_s, now - self._away_since)
             self._away_since = 0.0
         if "offset" not in message:

@@ -1,8 +1,8 @@
 """Server-Sent Events at `/feeds/<slug>/events`: a raw ASGI application, so that a stream costs no thread.
 
 The same JSON objects as on the plain WebSocket, with the position as the event's id: a browser that lost
-the stream sends it back as `Last-Event-ID` and misses nothing. What is refused before the stream begins
-is answered with a status and the one error shape; afterwards it is an error event, and the stream ends.
+the stream sends it back as `Last-Event-ID` and misses nothing. What a client did wrong is answered with a
+status and the one error shape; what passes, and all that comes later, is an error event, and the stream ends.
 """
 
 from __future__ import annotations
@@ -30,6 +30,12 @@ logger = logging.getLogger(__name__)
 
 RETRY = b"retry: 2000\n\n"
 HEARTBEAT = b":\n\n"
+HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"x-content-type-options", b"nosniff"),
+]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -98,14 +104,7 @@ class _Stream:
         )
 
     async def begin(self, cors: list[tuple[bytes, bytes]]) -> None:
-        headers = [
-            (b"content-type", b"text/event-stream; charset=utf-8"),
-            (b"cache-control", b"no-cache, no-transform"),
-            (b"x-accel-buffering", b"no"),
-            (b"x-content-type-options", b"nosniff"),
-            *cors,
-        ]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *cors]})
         await self.write(RETRY)
 
     async def write(self, block: bytes) -> None:
@@ -121,9 +120,8 @@ class _Stream:
         except Exception:
             logger.exception("stream_failed path=%s", self._scope["path"])
             reason = internal_error()
-        block = f"data: {error_message(reason)}\n\n".encode()
         with contextlib.suppress(OSError):
-            await self._send({"type": "http.response.body", "body": block, "more_body": True})
+            await self._send({"type": "http.response.body", "body": _error_block(reason), "more_body": True})
 
     async def finish(self) -> None:
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -202,18 +200,26 @@ def _cors(scope: Scope) -> list[tuple[bytes, bytes]]:
 async def _answer(send: Send, error: HeadwaterError, cors: list[tuple[bytes, bytes]]) -> None:
     statuses = {MethodNotAllowed: 405, NotAcceptable: 406}
     status = statuses.get(type(error)) or refusal_of(error).status
-    body = error_body(error)
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-        (b"cache-control", b"no-store"),
-        *cors,
-    ]
+    if status >= 500:
+        # This passes, and a browser's EventSource gives up for good at any status but 200.
+        status, headers, body = 200, [*HEADERS, *cors], RETRY + _error_block(error)
+    else:
+        body = error_body(error)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            *cors,
+        ]
     if status == 405:
         headers.append((b"allow", b"GET"))
     with contextlib.suppress(OSError):
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def _error_block(error: HeadwaterError) -> bytes:
+    return f"data: {error_message(error)}\n\n".encode()
 
 
 def _sse(event: Event) -> bytes:

@@ -12,8 +12,10 @@ from asgiref.testing import ApplicationCommunicator
 
 from realtime.conf import conf
 from realtime.delivery.patrol import Patrol
+from realtime.errors import Unavailable
 from realtime.feeds.access import create_token
 from realtime.feeds.catalog import delete_feed
+from realtime.feeds.database import Database
 from realtime.feeds.models import ApiToken
 from tests.delivery.conftest import HOST, House
 
@@ -238,3 +240,20 @@ async def test_a_stream_that_leaves_leaves_nothing_behind(house: House) -> None:
     assert house.delivery._hub.watched() == []
     extra = {task.get_name() for task in asyncio.all_tasks() - before if not task.done()}
     assert all(name.startswith("headwater") for name in extra), extra
+
+
+async def test_without_a_database_a_stream_says_so_and_ends_so_that_a_browser_comes_back(
+    house: House, streams: list[Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(self: Database, unit: object, *args: object) -> None:
+        raise Unavailable("The database does not answer.")
+
+    await house.add_feed("temperature", 20)
+    monkeypatch.setattr(Database, "read", refuse)
+    stream = Stream("/feeds/temperature/events")
+    streams.append(stream)
+    assert await stream.open() == 200
+    assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert await stream.block() == {"retry": "2000"}
+    _, error = await stream.event()
+    assert (error["type"], error["code"]) == ("error", "unavailable")

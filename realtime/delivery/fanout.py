@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 
 from .frames import Event
 from .stream import Seat, Watcher
@@ -29,7 +28,7 @@ class Fanout:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
         self._waiting: deque[tuple[Event, Sequence[Seat]]] = deque()
-        self._round: Iterator[tuple[Watcher, Sequence[Event]]] | None = None
+        self._round: Iterator[None] | None = None
 
     def tell(self, event: Event, seats: Sequence[Seat]) -> None:
         """Deliver the event to these seats, as far as they are live then, when this turn is over."""
@@ -40,32 +39,32 @@ class Fanout:
     def _go_on(self) -> None:
         if self._round is None:
             told, self._waiting = self._waiting, deque()
-            self._round = _one_event(*told[0]) if len(told) == 1 else _several(told)
-        count = 0
-        for watcher, events in islice(self._round, YIELD_EVERY):
-            watcher.deliver(*events)
-            count += 1
-        if count < YIELD_EVERY:
+            self._round = _tell_one(*told[0]) if len(told) == 1 else _tell_several(told)
+        if next(self._round, _OVER) is _OVER:
             self._round = None
         if self._round is not None or self._waiting:
             self._call_soon(self._go_on)
 
 
-def _one_event(event: Event, seats: Sequence[Seat]) -> Iterator[tuple[Watcher, Sequence[Event]]]:
-    events = (event,)
-    for seat in seats:
-        if seat.live:
-            yield seat.watcher, events
+_OVER = object()
 
 
-def _several(
-    told: Sequence[tuple[Event, Sequence[Seat]]],
-) -> Iterator[tuple[Watcher, Sequence[Event]]]:
+def _tell_one(event: Event, seats: Sequence[Seat]) -> Iterator[None]:
+    for start in range(0, len(seats), YIELD_EVERY):
+        for seat in seats[start : start + YIELD_EVERY]:
+            if seat.live:
+                seat.watcher.deliver(event)
+        yield
+
+
+def _tell_several(told: Sequence[tuple[Event, Sequence[Seat]]]) -> Iterator[None]:
     by_watcher: defaultdict[Watcher, list[tuple[Seat, Event]]] = defaultdict(list)
     for event, seats in told:
         for seat in seats:
             by_watcher[seat.watcher].append((seat, event))
-    for watcher, news in by_watcher.items():
+    for count, (watcher, news) in enumerate(by_watcher.items(), 1):
         events = [event for seat, event in news if seat.live]
         if events:
-            yield watcher, events
+            watcher.deliver(*events)
+        if count % YIELD_EVERY == 0:
+            yield

@@ -26,11 +26,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("patient")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that use the database in this process run on PostgreSQL too, with those marked by hand."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Tests that use the database in this process run on PostgreSQL too, with those marked by hand.
+
+    Those in which something dies come first, in whatever order: they wait most, and one worker then has them
+    all, with one cluster, while the others take the rest of its share.
+    """
     for item in items:
         if item.get_closest_marker("django_db"):
             item.add_marker("database")
+    yield
+    items.sort(key=lambda item: "faults" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")

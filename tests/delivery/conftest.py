@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from channels.testing import WebsocketCommunicator
 
+# Here, not where it is needed: it sets logging up, which would take a running test's `caplog` away.
+from project.asgi import application
 from realtime.delivery.watching import Delivery
 from realtime.feeds.catalog import create_feed
 from realtime.feeds.runtime import Feeds
@@ -57,8 +59,6 @@ class Socket:
     """A WebSocket client of the application without a server."""
 
     def __init__(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
-        from project.asgi import application
-
         self._inner = WebsocketCommunicator(application, path, headers)
 
     async def open(self) -> None:

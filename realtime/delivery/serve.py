@@ -73,8 +73,6 @@ class HeadwaterServer(KeptServer):
         self._channels: WeakSet[Any] = WeakSet()
         self._stopping = asyncio.Event()
         self._outbox = Outbox()
-        loop = asyncio.get_event_loop()
-        self.pulse = Pulse(loop.time, loop.call_later)
         self._worker: asyncio.Task[None] | None = None
         self.drain = Drain()
         self.failure: BaseException | None = None
@@ -88,6 +86,9 @@ class HeadwaterServer(KeptServer):
         self.stop()
 
     def _ready(self) -> None:
+        # Not before: until it runs, Daphne's loop is not the current one, and no ping would ever leave.
+        loop = asyncio.get_event_loop()
+        self.pulse = Pulse(loop.time, loop.call_later)
         self.ws_factory.protocol = Socket
         # Refused messages get a close frame instead of a lost connection; slow readers get to read theirs.
         self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_TIMEOUT_S)

@@ -76,6 +76,7 @@ class Conf(BaseSettings):
         10.0, "How long a client may read nothing while something waits for it.", ge=1
     )
     message_limit_bytes: int = _row(64 * 1024, "Largest message that a client may send.", ge=1024)
+    ping_s: float = _row(20.0, "How often a WebSocket is pinged; silent for two of them: it is let go.", ge=1)
     heartbeat_s: float = _row(15.0, "Silence on an SSE stream after which a comment is sent.", ge=1)
     access_check_s: float = _row(30.0, "How often an open stream's right to read is checked again.", ge=1)
     log_level: str = _row("INFO", "DEBUG, INFO, WARNING or ERROR.")

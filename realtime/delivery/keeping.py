@@ -17,8 +17,6 @@ from daphne.server import Server
 
 logger = logging.getLogger(__name__)
 
-# A client that has not been heard between two pings is gone, so it is noticed within twice this.
-PING_EVERY_S = 20.0
 TICK_S = 0.25
 PORTION = 100
 
@@ -31,14 +29,20 @@ class Pinged(Protocol):
 
 
 class Pulse:
-    """Pings every socket every `PING_EVERY_S`, at most `PORTION` of them in one turn of the loop.
+    """Pings every socket every `interval_s`, at most `PORTION` of them in one turn of the loop.
+
+    A client that has not been heard between two pings is gone, so it is noticed within twice the interval.
 
     clock, call_later   the loop's
     """
 
     def __init__(
-        self, clock: Callable[[], float], call_later: Callable[[float, Callable[[], None]], object]
+        self,
+        interval_s: float,
+        clock: Callable[[], float],
+        call_later: Callable[[float, Callable[[], None]], object],
     ) -> None:
+        self._interval_s = interval_s
         self._clock = clock
         self._call_later = call_later
         self._due: deque[tuple[float, Pinged]] = deque()  # in order of time, as the interval is the same
@@ -46,7 +50,7 @@ class Pulse:
 
     def add(self, socket: Pinged) -> None:
         """Ping this socket from now on, until it is gone."""
-        self._due.append((self._clock() + PING_EVERY_S, socket))
+        self._due.append((self._clock() + self._interval_s, socket))
         if not self._ticking:
             self._ticking = True
             self._call_later(TICK_S, self._tick)
@@ -58,7 +62,7 @@ class Pulse:
                 break
             socket = self._due.popleft()[1]
             if socket.ping():
-                self._due.append((now + PING_EVERY_S, socket))
+                self._due.append((now + self._interval_s, socket))
         self._ticking = bool(self._due)
         if self._ticking:
             self._call_later(0 if self._due[0][0] <= now else TICK_S, self._tick)

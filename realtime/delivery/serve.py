@@ -16,6 +16,8 @@ from daphne.endpoints import build_endpoint_description_strings
 from twisted.internet import defer, reactor
 from twisted.internet.error import CannotListenError
 
+from realtime.conf import conf
+
 from .daphne import Handle, Outbox, Socket, check_insides
 from .daphne_http import build_channel
 from .drain import Drain
@@ -88,7 +90,7 @@ class HeadwaterServer(KeptServer):
     def _ready(self) -> None:
         # Not before: until it runs, Daphne's loop is not the current one, and no ping would ever leave.
         loop = asyncio.get_event_loop()
-        self.pulse = Pulse(loop.time, loop.call_later)
+        self.pulse = Pulse(conf().ping_s, loop.time, loop.call_later)
         self.ws_factory.protocol = Socket
         # Refused messages get a close frame instead of a lost connection; slow readers get to read theirs.
         self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_TIMEOUT_S)

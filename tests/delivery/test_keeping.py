@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from realtime.delivery.keeping import PING_EVERY_S, PORTION, TICK_S, KeptServer, Pulse
+from realtime.delivery.keeping import PORTION, TICK_S, KeptServer, Pulse
+
+PING_EVERY_S = 20.0
 
 
 class Loop:
@@ -46,7 +48,7 @@ class Socket:
 
 def test_every_socket_is_pinged_at_its_interval_until_it_is_gone() -> None:
     loop, socket, gone = Loop(), Socket(), Socket()
-    pulse = Pulse(lambda: loop.now, loop.call_later)
+    pulse = Pulse(PING_EVERY_S, lambda: loop.now, loop.call_later)
     pulse.add(socket)
     loop.advance(PING_EVERY_S / 2)
     pulse.add(gone)
@@ -62,7 +64,7 @@ def test_every_socket_is_pinged_at_its_interval_until_it_is_gone() -> None:
 
 def test_a_thousand_that_came_at_once_are_pinged_in_portions() -> None:
     loop = Loop()
-    pulse = Pulse(lambda: loop.now, loop.call_later)
+    pulse = Pulse(PING_EVERY_S, lambda: loop.now, loop.call_later)
     sockets = [Socket() for _ in range(PORTION * 3)]
     for socket in sockets:
         pulse.add(socket)

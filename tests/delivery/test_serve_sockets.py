@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 
@@ -161,3 +163,24 @@ def test_commits_of_another_process_arrive(server: Server) -> None:
             assert read_values(client, 1) == ["from elsewhere"]
         finally:
             shell.join()
+
+
+def test_every_socket_is_pinged_and_one_that_never_answers_is_let_go(serve: MakeServer) -> None:
+    server = serve("--no-engine", HEADWATER_PING_S="1")
+    furnish(server, "count")
+    head = "Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    with (
+        watch(server, "/ws/feeds/count/") as answering,
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as silent,
+    ):
+        silent.sendall(
+            f"GET /ws/feeds/count/ HTTP/1.1\r\n{head}Sec-WebSocket-Key: {'A' * 22}==\r\n\r\n".encode()
+        )
+        got = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := silent.recv(4096):
+                got += part
+        assert got.endswith(b"\x89\x00"), "the last that came was a ping"
+        answering.send('{"type":"ping"}')
+        while read(answering)["type"] != "pong":
+            pass

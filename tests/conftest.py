@@ -42,16 +42,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
-    """Emptying the database after a test would make every permission anew, and take longer than most tests.
-
-    Only content types that are looked up meanwhile must not be remembered.
-    """
+    """Emptying the database after a test would make every permission anew, and take longer than most tests."""
     post_migrate.disconnect(create_contenttypes)
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
-    post_migrate.connect(_forget_content_types)
 
 
-def _forget_content_types(**about: Any) -> None:
+@pytest.fixture(autouse=True)
+def forget_content_types() -> None:
+    """Those that the test before looked up were emptied with its database, or rolled back."""
     from django.contrib.contenttypes.models import ContentType
 
     ContentType.objects.clear_cache()

@@ -102,7 +102,8 @@ def test_tail_prints_each_message_as_a_line_and_ends_quietly(server: Server) -> 
         stderr=subprocess.PIPE,
     )
     try:
-        assert tail.stdout is not None and tail.stderr is not None
+        assert tail.stdout is not None
+        assert tail.stderr is not None
         first = tail.stdout.readline()
         assert first, tail.stderr.read()
         assert json.loads(first)["data"] == 2

@@ -149,6 +149,7 @@ LOGGING = {
     "loggers": {
         name: {"level": "WARNING"} for name in ("daphne", "httpx", "httpcore", "asyncio", "django.request")
     }
-    # A traceback every second while Redis is away: our broker says `layer_away` and `layer_back`, once each.
+    # A traceback for each channel that cannot be given back while Redis is away: our broker says that it is
+    # (`layer_away`), and when it is back, once each.
     | {"channels_redis": {"level": "CRITICAL"}},
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -16,6 +16,9 @@ from tests.programs import find_program
 from tests.services import Postgres, Redis
 from tests.serving import Server, Template, environment
 from tests.upstream import Upstream
+
+if TYPE_CHECKING:
+    from realtime.feeds.runtime import Feeds
 
 MakeServer = Callable[..., Server]
 
@@ -53,6 +56,16 @@ def forget_content_types() -> None:
     from django.contrib.contenttypes.models import ContentType
 
     ContentType.objects.clear_cache()
+
+
+@pytest.fixture
+async def feeds() -> AsyncIterator[Feeds]:
+    """This loop's feeds, for tests of the database."""
+    from realtime.feeds.runtime import Feeds
+
+    current = Feeds.current()
+    yield current
+    await current.aclose()
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ import struct
 import sys
 import time
 
+from benchmarks.wire import PING, PONG_FRAME, frames
+
 MESSAGE = re.compile(rb'"sn": ?(\d+), ?"ts": ?(\d+)(?:, ?"f": ?(\d+))?')
 OPENING_AT_ONCE = 50
 
@@ -118,26 +120,14 @@ class Load:
 
     def frames(self, each: Subscriber, data: bytes, now: int) -> bytes:
         """Count every whole frame; what is left over."""
-        at, end = 0, len(data)
-        while end - at >= 2:
-            size, head = data[at + 1] & 127, 2
-            if size == 126:
-                if end - at < 4:
-                    break
-                size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
-            elif size == 127:
-                if end - at < 10:
-                    break
-                size, head = int.from_bytes(data[at + 2 : at + 10], "big"), 10
-            if end - at < head + size:
-                break
-            if data[at] & 15 == 9:
-                each.socket.send(b"\x8a\x80\0\0\0\0")
+        rest = 0
+        for opcode, start, rest in frames(data):
+            if opcode == PING:
+                each.socket.send(PONG_FRAME)
             else:
-                for match in MESSAGE.finditer(data, at + head, at + head + size):
+                for match in MESSAGE.finditer(data, start, rest):
                     self.count(each, int(match[1]), int(match[2]), int(match[3] or 0), now)
-            at += head + size
-        return data[at:]
+        return data[rest:]
 
     def count(self, each: Subscriber, number: int, sent: int, feed: int, now: int) -> None:
         if sent < self.began:

@@ -92,20 +92,25 @@ def program(
                 process.wait()
 
 
+def settings_of(folder: Path, port: int, redis_url: str) -> dict[str, str]:
+    """A Headwater's: SQLite in `folder`, and the in-memory layer when `redis_url` is empty."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+        "HEADWATER_DATA_DIR": str(folder / "data"),
+        "HEADWATER_LOG_LEVEL": "WARNING",
+        "DATABASE_URL": "",
+        "REDIS_URL": redis_url,
+        "HEADWATER_FEEDS_PER_SOCKET": "1000",
+        "PORT": str(port),
+    }
+
+
 @contextmanager
 def headwater(kind: str, folder: Path, core: int, redis_url: str, feeds: int) -> Iterator[Running]:
     """Headwater on Daphne (`daphne-memory`, `daphne-redis`) or on Uvicorn (`uvicorn-redis`)."""
     server, layer = kind.split("-")
     port = free_port()
-    env = {
-        "DJANGO_SETTINGS_MODULE": "project.settings",
-        "HEADWATER_DATA_DIR": str(folder / "data"),
-        "HEADWATER_LOG_LEVEL": "WARNING",
-        "DATABASE_URL": "",
-        "REDIS_URL": redis_url if layer == "redis" else "",
-        "HEADWATER_FEEDS_PER_SOCKET": "1000",
-        "PORT": str(port),
-    }
+    env = settings_of(folder, port, redis_url if layer == "redis" else "")
     manage = [sys.executable, "manage.py"]
 
     def run(*words: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.fanout.servers import ROOT, free_port, program
+from benchmarks.fanout.servers import ROOT, free_port, program, settings_of
 
 LIMIT_S = 120
 AWAY_S = 2.0
@@ -69,14 +69,7 @@ def storm(name: str, clients: int, within_s: float, folder: Path, redis_url: str
     layer, feeds, rate = VARIANTS[name]
     cores = sorted(os.sched_getaffinity(0))
     port = free_port()
-    env = {
-        "DJANGO_SETTINGS_MODULE": "project.settings",
-        "HEADWATER_DATA_DIR": str(folder / "data"),
-        "HEADWATER_LOG_LEVEL": "WARNING",
-        "DATABASE_URL": "",
-        "REDIS_URL": redis_url if layer == "redis" else "",
-        "PORT": str(port),
-    }
+    env = settings_of(folder, port, redis_url if layer == "redis" else "")
     slugs = [f"feed-{number}" for number in range(feeds)]
     manage = [sys.executable, "manage.py"]
     for command in (["migrate", "-v0"], ["shell", "-c", CREATE.format(slugs)]):

@@ -24,6 +24,8 @@ import sys
 import time
 from typing import Any
 
+from benchmarks.wire import PING, PONG_FRAME, TEXT, frames
+
 MESSAGE = re.compile(rb'\{"type":"(\w+)","feed":"[^"]+"(?:,"epoch":"([^"]+)","offset":(\d+))?')
 SENT = re.compile(rb'"ts":(\d+)')
 OPENING_AT_ONCE = 50
@@ -157,23 +159,15 @@ class Clients:
         client.data = self.frames(client, data, time.monotonic_ns())
 
     def frames(self, client: Client, data: bytes, now: int) -> bytes:
-        """Take every whole frame; what is left over. Values are small here: two bytes of length suffice."""
-        at, end = 0, len(data)
-        while end - at >= 2:
-            size, head = data[at + 1], 2
-            if size == 126:
-                if end - at < 4:
-                    break
-                size, head = int.from_bytes(data[at + 2 : at + 4], "big"), 4
-            if end - at < head + size:
-                break
-            if data[at] & 15 == 9:
+        """Take every whole frame; what is left over."""
+        rest = 0
+        for opcode, start, rest in frames(data):
+            if opcode == PING:
                 assert client.socket is not None
-                client.socket.send(b"\x8a\x80\0\0\0\0")
-            elif data[at] & 15 == 1:
-                self.take(client, data, at + head, at + head + size, now)
-            at += head + size
-        return data[at:]
+                client.socket.send(PONG_FRAME)
+            elif opcode == TEXT:
+                self.take(client, data, start, rest, now)
+        return data[rest:]
 
     def take(self, client: Client, data: bytes, at: int, end: int, now: int) -> None:
         match = MESSAGE.match(data, at, end)

@@ -8,11 +8,13 @@ release lacks what is relied on.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
 from daphne.http_protocol import WebRequest
+from daphne.server import Server
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IPushProducer
@@ -59,10 +61,15 @@ class Buffer:
 
 
 class Outbox:
-    """Handles with frames that leave at the end of this turn of the loop: one write for each socket."""
+    """Handles with frames that leave at the end of this turn of the loop: one write for each socket.
+
+    Every `YIELD_EVERY` sockets the loop gets its turn, so that many who join at once delay nobody's news.
+    """
+
+    YIELD_EVERY = 200
 
     def __init__(self) -> None:
-        self._handles: list[Handle] = []
+        self._handles: deque[Handle] = deque()
 
     def add(self, handle: Handle) -> None:
         """Have `handle` flushed when this turn is over."""
@@ -71,9 +78,10 @@ class Outbox:
         self._handles.append(handle)
 
     def _flush(self) -> None:
-        handles, self._handles = self._handles, []
-        for handle in handles:
-            handle.flush()
+        for _ in range(min(len(self._handles), self.YIELD_EVERY)):
+            self._handles.popleft().flush()
+        if self._handles:
+            asyncio.get_running_loop().call_soon(self._flush)
 
 
 class Handle(Buffer):
@@ -268,6 +276,14 @@ RELIED_ON: tuple[tuple[Any, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (TcpConnection, ("registerProducer", "unregisterProducer", "writeSomeData"), ()),
     (FileDescriptor, ("dataBuffer", "offset", "write", "bufferSize"), ("_tempDataBuffer", "_tempDataLen")),
+    (
+        Server,
+        (
+            *("create_application", "protocol_connected", "protocol_disconnected"),
+            *("application_checker", "timeout_checker", "kill_all_applications"),
+        ),
+        (),
+    ),
     (WebRequest, ("gotLength", "handleContentChunk", "process", "registerProducer", "finish"), ()),
     (HTTPChannel, ("MAX_LENGTH", "totalHeadersSize", "requestFactory", "persistent", "loseConnection"), ()),
     (Port, ("doRead", "stopListening"), ()),

@@ -14,7 +14,7 @@ from realtime.conf import conf
 from realtime.errors import TooLarge, Unavailable
 
 from .codes import error_body
-from .daphne import Buffer
+from .daphne import Buffer, unsent
 
 # Two hundred feeds with their positions fit into one request line.
 HEADER_LIMIT_BYTES = 64 * 1024
@@ -30,9 +30,7 @@ class StreamBuffer(Buffer):
     @property
     def waiting(self) -> int:
         """Bytes that the client has not taken yet, as far as this process holds them."""
-        transport = self._transport
-        unsent: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
-        return unsent
+        return unsent(self._transport)
 
     async def drain(self) -> None:
         """As `Buffer.drain`. Ends the connection when the client takes nothing for the stall limit."""

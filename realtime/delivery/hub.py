@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from realtime.feeds.announcement import Announcement
 from realtime.feeds.publication import Mark, Publication, Snapshot
 
-from . import stream as streams
 from .stream import Seat, Stream, Tell, Watcher, tell_now
 
 
@@ -72,13 +71,8 @@ class Hub:
         stream = self._streams.get(seat.feed_id)
         if stream is None or seat not in stream:
             return True  # it has left, or the feed was deleted meanwhile and it was told so
-        if not stream.epoch:
-            stream.epoch, stream.top = snapshot.epoch, seat.offset
-            stream.status = snapshot.status if stream.status is None else stream.status
-            stream.aside = {at: each for at, each in stream.aside.items() if each.epoch == stream.epoch}
-            stream.advance_from_aside()
-            if stream.knows_of_more():
-                self._catch_up(seat.feed_id)
+        if not stream.epoch and stream.begin(snapshot, seat.offset):
+            self._catch_up(seat.feed_id)
         if stream.epoch != snapshot.epoch:
             self._catch_up(seat.feed_id)
             return False
@@ -106,9 +100,7 @@ class Hub:
             stream.advance(publication)
             stream.advance_from_aside()
         elif publication.offset > stream.top:
-            stream.heard = max(stream.heard, publication.offset)
-            if len(stream.aside) < streams.ASIDE_LIMIT:
-                stream.aside[publication.offset] = publication
+            stream.keep_aside(publication)
             if stream.epoch:
                 self._catch_up(stream.feed_id)
 

@@ -150,6 +150,20 @@ class Stream:
         else:
             self._forget_recent()
 
+    def begin(self, snapshot: Snapshot, offset: int) -> bool:
+        """The first start was told, up to `offset`: go on from there. Whether the journal must be read again."""
+        self.epoch, self.top = snapshot.epoch, offset
+        self.status = snapshot.status if self.status is None else self.status
+        self.aside = {at: each for at, each in self.aside.items() if each.epoch == self.epoch}
+        self.advance_from_aside()
+        return self.knows_of_more()
+
+    def keep_aside(self, publication: Publication) -> None:
+        """Keep one that came before its turn, if there is room; that it exists is remembered anyway."""
+        self.heard = max(self.heard, publication.offset)
+        if len(self.aside) < ASIDE_LIMIT:
+            self.aside[publication.offset] = publication
+
     def advance_from_aside(self) -> None:
         """Tell what was kept aside, as far as it continues without a hole; drop what is old by now."""
         for offset in sorted(self.aside):

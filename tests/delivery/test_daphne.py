@@ -120,6 +120,20 @@ async def test_nothing_follows_a_close(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (wire.sends, socket.closed) == ([b"last"], [(1012, b"restart")])
 
 
+async def test_many_who_are_written_to_at_once_leave_the_loop_its_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    outbox = Outbox()
+    wires = [Wire() for _ in range(Outbox.YIELD_EVERY * 2 + 1)]
+    for wire in wires:
+        connect(monkeypatch, wire, outbox)[0].write(b"x")
+    done = []
+    for _ in range(3):
+        await asyncio.sleep(0)
+        done.append(sum(len(wire.sends) for wire in wires))
+    assert done == [200, 400, 401]
+
+
 async def test_what_is_sent_at_once_stays_behind_what_was_written_in_this_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -75,13 +75,6 @@ class FaultyLayer(InMemoryChannelLayer):
 
 
 @pytest.fixture
-async def feeds() -> AsyncIterator[Feeds]:
-    current = Feeds.current()
-    yield current
-    await current.aclose()
-
-
-@pytest.fixture
 async def delivery(feeds: Feeds) -> AsyncIterator[Delivery]:
     current = Delivery(feeds, position_check_s=0.2)
     yield current

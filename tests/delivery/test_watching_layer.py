@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -15,13 +14,6 @@ from realtime.feeds.store import Write, commit
 from .test_watching import Recorder
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def feeds() -> AsyncIterator[Feeds]:
-    current = Feeds.current()
-    yield current
-    await current.aclose()
 
 
 async def test_a_layer_that_goes_away_has_positions_compared_at_once(feeds: Feeds) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -18,13 +17,6 @@ from realtime.feeds.runtime import Feeds
 from realtime.feeds.store import Health, Store, Write, Written, commit
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def feeds() -> AsyncIterator[Feeds]:
-    current = Feeds.current()
-    yield current
-    await current.aclose()
 
 
 async def make_feed(feeds: Feeds, slug: str = "feed") -> int:

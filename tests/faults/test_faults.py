@@ -7,7 +7,9 @@ import signal
 import threading
 import time
 from asyncio import StreamWriter
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
 
@@ -84,6 +86,23 @@ def test_postgresql_restarted_while_publishing_loses_nothing_acknowledged(
             # More pages than a process has idle connections: not one of them is left over from before.
             pages = [httpx.get(f"{web.url}/", trust_env=False, timeout=30) for _ in range(10)]
             assert {page.status_code for page in pages} == {200}
+
+
+def test_connections_that_postgresql_has_closed_meanwhile_cost_one_refusal(cluster: Cluster) -> None:
+    url = f"{cluster.webs[0].url}/api/feeds"
+
+    def status(_: int) -> int:
+        return httpx.get(url, trust_env=False, timeout=30).status_code
+
+    with ThreadPoolExecutor(16) as many:
+        assert set(many.map(status, range(48))) == {200}
+    cluster.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    statuses = Counter(map(status, range(20)))
+    assert statuses[200] >= 19
+    assert set(statuses) <= {200, 503}
 
 
 def test_a_web_process_killed_while_publishing_loses_nothing_and_its_clients_move_and_come_back(

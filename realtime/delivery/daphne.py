@@ -92,17 +92,8 @@ class Handle(Buffer):
     and 160 B: 11 µs a delivery, against 38 µs through the transport and 54 µs through the consumer's `send`.
     """
 
-    __slots__ = (
-        "_clear",
-        "_outbox",
-        "_pending",
-        "_plain",
-        "_send",
-        "_socket",
-        "_told",
-        "_transport",
-        "paused",
-    )
+    __slots__ = ("_clear", "_outbox", "_pending", "_plain", "_send", "_socket", "_told")
+    __slots__ += ("_transport", "paused")
 
     def __init__(self, socket: Socket, outbox: Outbox) -> None:
         super().__init__()

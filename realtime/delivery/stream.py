@@ -151,7 +151,7 @@ class Stream:
             self._forget_recent()
 
     def begin(self, snapshot: Snapshot, offset: int) -> bool:
-        """The first start was told, up to `offset`: go on from there. Whether the journal must be read again."""
+        """The first start was told, up to `offset`: go on from there. True if there is more to read."""
         self.epoch, self.top = snapshot.epoch, offset
         self.status = snapshot.status if self.status is None else self.status
         self.aside = {at: each for at, each in self.aside.items() if each.epoch == self.epoch}

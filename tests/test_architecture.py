@@ -40,7 +40,7 @@ DOORS: dict[str, set[str]] = {
     "aiohttp": {"sources/fetch.py", "sources/fetch_errors.py", "sources/guard.py"},
     "daphne": {f"delivery/{name}.py" for name in ("daphne", "daphne_http", "keeping", "serve")},
     "autobahn": {"delivery/daphne.py"},
-    "twisted": {"delivery/daphne.py", "delivery/serve.py"},
+    "twisted": {f"delivery/{name}.py" for name in ("daphne", "handle", "serve")},
 }
 
 NO_IO = ("django", "channels", "asyncio", "threading", "socket")

@@ -14,7 +14,7 @@ from realtime.conf import conf
 from realtime.errors import TooLarge, Unavailable
 
 from .codes import error_body
-from .daphne import Buffer, unsent
+from .handle import Buffer, unsent
 
 # Two hundred feeds with their positions fit into one request line.
 HEADER_LIMIT_BYTES = 64 * 1024

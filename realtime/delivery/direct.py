@@ -21,7 +21,7 @@ PORTION_BYTES = 128 * 1024
 
 
 class Handle(Protocol):
-    """The server's handle on one WebSocket; see `daphne.Handle`."""
+    """The server's handle on one WebSocket; see `handle.Handle`."""
 
     paused: bool
 

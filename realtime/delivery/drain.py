@@ -10,8 +10,9 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from .daphne import Socket, unsent
+from .daphne import Socket
 from .daphne_http import Request
+from .handle import unsent
 
 logger = logging.getLogger(__name__)
 

@@ -18,9 +18,10 @@ from twisted.internet.error import CannotListenError
 
 from realtime.conf import conf
 
-from .daphne import Handle, Outbox, Socket, check_insides
+from .daphne import Socket, check_insides
 from .daphne_http import build_channel
 from .drain import Drain
+from .handle import Handle, Outbox
 from .keeping import KeptServer, Pulse
 from .sse import is_stream
 

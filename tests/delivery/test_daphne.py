@@ -9,7 +9,9 @@ import pytest
 from twisted.internet.tcp import Server as TcpConnection
 
 from realtime.delivery import daphne
-from realtime.delivery.daphne import Handle, Outbox, Socket, check_insides
+from realtime.delivery import handle as handles
+from realtime.delivery.daphne import Socket, check_insides
+from realtime.delivery.handle import Handle, Outbox
 from realtime.errors import UnknownInsides
 
 
@@ -47,6 +49,8 @@ class Plain(TcpConnection):  # type: ignore[misc]
 class Connected:
     """What a handle needs of its WebSocket."""
 
+    STATE_OPEN = Socket.STATE_OPEN
+
     def __init__(self, transport: Any) -> None:
         self.transport = transport
         self.state = Socket.STATE_OPEN
@@ -59,7 +63,7 @@ class Connected:
 def connect(
     monkeypatch: pytest.MonkeyPatch, wire: Wire, outbox: Outbox, *, kind: type = Plain
 ) -> tuple[Handle, Connected]:
-    monkeypatch.setattr(daphne, "TcpConnection", Plain)
+    monkeypatch.setattr(handles, "TcpConnection", Plain)
     socket = Connected(kind(wire))
     return Handle(socket, outbox), socket  # type: ignore[arg-type]
 

@@ -92,13 +92,25 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
         super()._closeConnection(abort)
 
 
+def socket_class(factory: Any) -> type[Socket]:
+    """`Socket` with the options that this factory has now as attributes of the class.
+
+    Autobahn would copy them to every connection, and format them for a log line that nobody reads: a third of
+    what a handshake costs. A class of its own for each factory, because two may differ.
+    """
+    options = {name: getattr(factory, name) for name in WebSocketProtocol.CONFIG_ATTRS}
+    # A function in a class would become a method.
+    options = {name: staticmethod(each) if callable(each) else each for name, each in options.items()}
+    return type("Socket", (Socket,), {**options, "CONFIG_ATTRS": ()})
+
+
 # What we rely on, by owner: attributes of the class, then of an instance after its making.
 RELIED_ON: tuple[tuple[Any, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         WebSocketProtocol,
         (
             *("STATE_OPEN", "onOpen", "handle_reply", "sendCloseFrame", "sendData", "_closeConnection"),
-            *("dataReceived", "dropConnection"),
+            *("dataReceived", "dropConnection", "CONFIG_ATTRS"),
         ),
         (),
     ),

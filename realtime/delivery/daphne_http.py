@@ -84,12 +84,26 @@ class Request(WebRequest):  # type: ignore[misc]
         if self.refused:
             self.hang_up()
             return None
+        if self._upgrades():
+            self.server.handshakes.add(self._shake_hands)
+            return None
         if self.server.drain.begun:
             self.close_after_answer()
-            if (self.getHeader("upgrade") or "").lower() == "websocket":
-                self._refuse_to_upgrade()
-                return None
         return super().process()
+
+    def _upgrades(self) -> bool:
+        """Whether Daphne will make a WebSocket of it."""
+        upgrade = self.requestHeaders.getRawHeaders(b"upgrade", [b""])
+        return bool(upgrade[0].lower() == b"websocket")
+
+    def _shake_hands(self) -> None:
+        if self.channel is None:
+            return  # the client has gone before its turn came
+        if self.server.drain.begun:
+            self.close_after_answer()
+            self._refuse_to_upgrade()
+        else:
+            super().process()
 
     def _refuse_to_upgrade(self) -> None:
         """Before the handshake, so that a proxy may ask another process instead."""

@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 0.25
 PORTION = 100
+SLICE_S = 0.005
 
 
 class Pinged(Protocol):
@@ -66,6 +67,40 @@ class Pulse:
         self._ticking = bool(self._due)
         if self._ticking:
             self._call_later(0 if self._due[0][0] <= now else TICK_S, self._tick)
+
+
+class Line:
+    """Work in the order in which it came: in each turn of the loop as much as fits into `SLICE_S`.
+
+    For handshakes: a thousand that come at once would stop everything else for a second.
+
+    clock, call_soon   the loop's
+    """
+
+    def __init__(self, clock: Callable[[], float], call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._clock = clock
+        self._call_soon = call_soon
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._moving = False
+
+    def add(self, work: Callable[[], object]) -> None:
+        """Have `work()` called in its turn."""
+        self._waiting.append(work)
+        if not self._moving:
+            self._moving = True
+            self._call_soon(self._move)
+
+    def _move(self) -> None:
+        end = self._clock() + SLICE_S
+        try:
+            while self._waiting:
+                self._waiting.popleft()()
+                if self._clock() >= end:
+                    break
+        finally:
+            self._moving = bool(self._waiting)
+            if self._moving:
+                self._call_soon(self._move)
 
 
 class KeptServer(Server):  # type: ignore[misc]

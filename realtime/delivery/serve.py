@@ -18,11 +18,11 @@ from twisted.internet.error import CannotListenError
 
 from realtime.conf import conf
 
-from .daphne import Socket, check_insides
+from .daphne import Socket, check_insides, socket_class
 from .daphne_http import build_channel
 from .drain import Drain
 from .handle import Handle, Outbox
-from .keeping import KeptServer, Pulse
+from .keeping import KeptServer, Line, Pulse
 from .sse import is_stream
 
 logger = logging.getLogger(__name__)
@@ -89,12 +89,13 @@ class HeadwaterServer(KeptServer):
         self.stop()
 
     def _ready(self) -> None:
-        # Not before: until it runs, Daphne's loop is not the current one, and no ping would ever leave.
+        # Not before: until it runs, Daphne's loop is not the current one, and nothing would be called back.
         loop = asyncio.get_event_loop()
         self.pulse = Pulse(conf().ping_s, loop.time, loop.call_later)
-        self.ws_factory.protocol = Socket
+        self.handshakes = Line(loop.time, loop.call_soon)
         # Refused messages get a close frame instead of a lost connection; slow readers get to read theirs.
         self.ws_factory.setProtocolOptions(failByDrop=False, closeHandshakeTimeout=CLOSE_TIMEOUT_S)
+        self.ws_factory.protocol = socket_class(self.ws_factory)
         self.http_factory.buildProtocol = partial(build_channel, self.http_factory, self._channels)
         reactor.callWhenRunning(self._start)
 

@@ -1,4 +1,4 @@
-"""Pings leave in portions, who does not answer is let go, and connections that have ended are forgotten."""
+"""Pings and handshakes go in portions, and connections that have ended are forgotten."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from realtime.delivery.keeping import PORTION, TICK_S, KeptServer, Pulse
+import pytest
+
+from realtime.delivery.keeping import PORTION, SLICE_S, TICK_S, KeptServer, Line, Pulse
 
 PING_EVERY_S = 20.0
 
@@ -74,6 +76,39 @@ def test_a_thousand_that_came_at_once_are_pinged_in_portions() -> None:
         loop.turn()
         done.append(sum(socket.pings for socket in sockets))
     assert done == [PORTION, PORTION * 2, PORTION * 3, PORTION * 3]
+
+
+def test_a_line_moves_on_by_a_slice_of_time_in_each_turn_and_in_order() -> None:
+    loop, done = Loop(), []
+    line = Line(lambda: loop.now, lambda move: loop.call_later(0, move))
+
+    def work(number: int) -> None:
+        done.append(number)
+        loop.now += SLICE_S / 4
+
+    for number in range(10):
+        line.add(lambda number=number: work(number))
+    assert done == [], "not even the first one before the next turn"
+    counts = []
+    while loop.later:
+        loop.turn()
+        counts.append(len(done))
+    assert counts == [4, 8, 10]
+    assert done == list(range(10))
+    line.add(lambda: work(10))
+    loop.turn()
+    assert done[-1] == 10, "after a rest it moves on"
+
+
+def test_work_that_fails_does_not_stop_the_line() -> None:
+    loop, done = Loop(), []
+    line = Line(lambda: loop.now, lambda move: loop.call_later(0, move))
+    line.add(lambda: 1 / 0)
+    line.add(lambda: done.append("next"))
+    with pytest.raises(ZeroDivisionError):
+        loop.turn()
+    loop.turn()
+    assert done == ["next"]
 
 
 class Client:

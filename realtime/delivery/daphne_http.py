@@ -18,10 +18,12 @@ from .handle import Buffer, unsent
 
 # Two hundred feeds with their positions fit into one request line.
 HEADER_LIMIT_BYTES = 64 * 1024
+# For a client's answer to a close frame; when the server goes, for reading on at a stream's end as well.
+CLOSE_TIMEOUT_S = 5
 
 
 class StreamBuffer(Buffer):
-    """A stream's buffer: whoever takes nothing out of it for too long is cut off."""
+    """A stream's buffer: whoever takes nothing out of it for too long is cut off, also after the end."""
 
     def __init__(self, transport: Any) -> None:
         super().__init__()
@@ -45,6 +47,20 @@ class StreamBuffer(Buffer):
                     self._transport.abortConnection()
                     raise ConnectionAbortedError("The client reads nothing.") from None
         await super().drain()
+
+    def expect_reading(self, patience_s: float) -> None:
+        """The stream has ended: cut the client off when it takes nothing of the rest for so long.
+
+        The end itself waits behind what is not read; Twisted would wait for more than a minute.
+        """
+        if self.waiting:
+            asyncio.get_event_loop().call_later(patience_s, self._look_for_progress, self.waiting, patience_s)
+
+    def _look_for_progress(self, unread: int, patience_s: float) -> None:
+        if self.waiting < unread:
+            self.expect_reading(patience_s)
+        else:
+            self._transport.abortConnection()
 
 
 class Request(WebRequest):  # type: ignore[misc]
@@ -136,6 +152,9 @@ class Request(WebRequest):  # type: ignore[misc]
         if self.producer:
             self.unregisterProducer()
         super().finish()
+        if self.buffer is not None:
+            limit_s = conf().stall_limit_s
+            self.buffer.expect_reading(min(limit_s, CLOSE_TIMEOUT_S) if self.server.drain.begun else limit_s)
 
     def go_away(self) -> None:
         """Tell a stream's application that its time is over."""

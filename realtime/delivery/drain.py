@@ -59,6 +59,8 @@ class Drain:
             port.doRead()  # who waits to be taken would find the connection reset
             port.stopListening()
         await self._until(lambda: not (_present(connections) or any(map(_is_sending, channels))), deadline)
+        if not self.hurried and (late := sum(map(_is_sending, channels))):
+            logger.warning("drain_cut_off answers=%s", late)
         await _cut_off(connections)
 
     async def _send_away(self, clients: list[Socket | Request]) -> None:

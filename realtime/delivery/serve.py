@@ -19,7 +19,7 @@ from twisted.internet.error import CannotListenError
 from realtime.conf import conf
 
 from .daphne import Socket, check_insides, socket_class
-from .daphne_http import build_channel
+from .daphne_http import CLOSE_TIMEOUT_S, build_channel
 from .drain import Drain
 from .handle import Handle, Outbox
 from .keeping import KeptServer, Line, Pulse
@@ -30,8 +30,6 @@ logger = logging.getLogger(__name__)
 BACKLOG = 4096
 # What a value of the largest size needs as a frame; smaller limits for clients' messages are the doors' own.
 FRAME_LIMIT_BYTES = 1024 * 1024
-# For a client's answer to a close frame.
-CLOSE_TIMEOUT_S = 5
 # For the work, after the last connection's end.
 STOP_TIMEOUT_S = 5.0
 

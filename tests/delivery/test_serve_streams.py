@@ -10,6 +10,7 @@ import psutil
 
 from tests.conftest import MakeServer
 from tests.delivery.served import dial, furnish, next_event, publish, stream
+from tests.faults.byhand import deaf_socket, deaf_stream, is_ended, overfill
 from tests.services import wait_until
 from tests.serving import Server
 
@@ -95,3 +96,13 @@ def test_a_stream_that_is_not_read_is_ended_and_costs_bounded_memory(serve: Make
             part = slow.recv(65536)
             assert part, got[-300:]
             got += part
+
+
+def test_whoever_is_let_go_and_never_reads_again_loses_the_connection(serve: MakeServer) -> None:
+    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536", HEADWATER_STALL_LIMIT_S="5")
+    token = furnish(server, "count")
+    with deaf_stream(server, "count") as stream, deaf_socket(server, "count") as websocket:
+        overfill(server, token, "count")
+        for connection in (stream, websocket):
+            # Twisted's own idle limit would end it after 75 s.
+            wait_until(lambda ended=connection: is_ended(ended), "the connection is ended", 40)  # type: ignore[misc]

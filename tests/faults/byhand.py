@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import select
 import socket
 
-from tests.delivery.served import dial
+from tests.delivery.served import dial, publish
 from tests.serving import Server
 
 UPGRADE = (
@@ -35,6 +36,24 @@ def deaf_socket(server: Server, slug: str) -> socket.socket:
     """A WebSocket that never answers a close frame: until it is closed, a server drains for 5 s at least."""
     head = f"GET /ws/feeds/{slug}/"
     return open_request(server, head, UPGRADE, b"HTTP/1.1 101 Switching Protocols\r\n")
+
+
+def deaf_stream(server: Server, slug: str) -> socket.socket:
+    """A stream of which nothing is read but the answer's first line."""
+    return open_request(server, f"GET /feeds/{slug}/events", b"\r\n", b"HTTP/1.1 200 OK\r\n")
+
+
+def overfill(server: Server, token: str, slug: str) -> None:
+    """Publish more to a feed than the buffers on the way to a client that does not read can take."""
+    for number in range(10):
+        publish(server, token, slug, [number, "x" * 900_000])
+
+
+def is_ended(connection: socket.socket) -> bool:
+    """Whether the server has reset a connection, which needs no reading to be seen."""
+    watched = select.poll()
+    watched.register(connection, select.POLLRDHUP)
+    return bool(watched.poll(0))
 
 
 def rest_of(connection: socket.socket) -> tuple[bytes, bytes]:

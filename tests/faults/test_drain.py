@@ -19,7 +19,15 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.conftest import MakeServer
 from tests.delivery.served import furnish, publish, read_values, watch
-from tests.faults.byhand import begin_to_publish, deaf_socket, open_request, rest_of
+from tests.faults.byhand import (
+    begin_to_publish,
+    deaf_socket,
+    deaf_stream,
+    is_ended,
+    open_request,
+    overfill,
+    rest_of,
+)
 from tests.services import accepts, wait_until
 from tests.serving import ROOT, Server, environment
 
@@ -154,6 +162,17 @@ def test_it_waits_for_a_request_in_hand_until_a_second_signal_hurries_it(serve: 
         assert time.monotonic() - began < 12
     assert "destroyed" not in server.output
     assert "never awaited" not in server.output
+
+
+def test_clients_that_read_nothing_hold_it_no_longer_than_a_close_takes(serve: MakeServer) -> None:
+    server = serve("--no-engine", HEADWATER_STALL_LIMIT_S="600")
+    server.call("POST", "/feeds", {"slug": "level", "public": True, "latest_only": True})
+    with deaf_stream(server, "level") as stream, deaf_socket(server, "level") as websocket:
+        overfill(server, server.token, "level")
+        assert not is_ended(stream)
+        assert not is_ended(websocket)
+        assert server.terminate() == 0
+    assert "cut_off" not in server.output, "it waited until its own limit"
 
 
 def test_control_c_while_it_starts_prints_no_traceback(tmp_path: Path) -> None:

@@ -70,6 +70,9 @@ class Conf(BaseSettings):
     database_threads: int = _row(4, "Threads for database work in each process.", ge=1, le=64)
 
     # Doors
+    joins_at_once: int = _row(
+        1_000, "Reads at once for clients that come in, in each process; the others wait their turn.", ge=1
+    )
     feeds_per_socket: int = _row(200, "Feeds that one socket may watch.", ge=1, le=10_000)
     send_limit_bytes: int = _row(1024 * 1024, "Bytes that may wait for one slow reader.", ge=65_536)
     stall_limit_s: float = _row(

@@ -61,7 +61,13 @@ FOUND_BY_CLASS = (
     Refusal(FeedGone, 410, 4410, "The feed was deleted while it was watched.", "Do not retry."),
     Refusal(TooLarge, 413, 4413, "A message is larger than the limit.", "Send less."),
     Refusal(TooManyFeeds, 400, 4429, "More feeds than one socket may watch.", "Use several sockets."),
-    Refusal(Unavailable, 503, 4503, "A service that is needed does not answer.", "Try again later."),
+    Refusal(
+        Unavailable,
+        503,
+        4503,
+        "A service that is needed does not answer, or too many come in at once.",
+        "Try again later.",
+    ),
 )
 TABLE = (RESTART, *FOUND_BY_CLASS, INTERNAL)
 

@@ -92,18 +92,30 @@ class PlainConsumer(AsyncConsumer):  # type: ignore[misc]
                 raise StopConsumer
 
     async def connect(self) -> None:
-        """Accept, admit, and watch. Refusals come after accepting, or browsers could not tell why."""
+        """Accept, admit, and begin to watch. Refused is who was accepted, or browsers could not tell why."""
         await self.send({"type": "websocket.accept"})
         feeds = Feeds.current()
         asked = self.asked()
         principal, wants = await Admission.of(feeds).admit(self.scope, asked)
         self.connection = self.open_connection(wants)
-        watch = await Delivery.current().watch(wants, self.connection)
-        self.leaving.callback(watch.leave)
         patrol = Patrol.of(feeds)
         visit = Visit(principal, wants, self.connection.end)
         patrol.enter(visit)
         self.leaving.callback(patrol.leave, visit)
+        # Beside the client's messages: whoever goes while it waits for its turn makes room for those behind.
+        self.leaving.push_async_callback(_end, asyncio.create_task(self.watch(wants)))
+
+    async def watch(self, wants: Sequence[Want]) -> None:
+        """Watch until the socket ends. What goes wrong at the start ends it."""
+        try:
+            watch = await Delivery.current().watch(wants, self.connection)
+        except HeadwaterError as error:
+            self.connection.end(error)
+        except Exception:
+            logger.exception("socket_failed path=%s", self.scope["path"])
+            self.connection.end(internal_error())
+        else:
+            self.leaving.callback(watch.leave)
 
     def open_connection(self, wants: Sequence[Want]) -> DirectConnection | Connection[str]:
         """On the server's own handle where there is one; elsewhere a queue and a task that writes."""
@@ -203,6 +215,6 @@ def _plain(event: Event) -> str:
     return event.plain
 
 
-async def _end(writer: asyncio.Task[None]) -> None:
-    writer.cancel()
-    await asyncio.gather(writer, return_exceptions=True)
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

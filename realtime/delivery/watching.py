@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from realtime.conf import conf
@@ -25,8 +26,12 @@ from .hub import Hub
 from .missed import PAGE, After, load_missed
 from .shared_reads import SharedReads
 from .stream import Seat, Watcher, tell_start
+from .turnstile import Turnstile
 
 logger = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 SETTLE_ATTEMPTS = 20
 # Feeds of one watcher that are started side by side: each may hold a value of the largest size meanwhile.
@@ -34,6 +39,8 @@ STARTS_AT_ONCE = 50
 # While the layer is away, positions are compared this often whatever the setting says.
 CHECK_WHILE_AWAY_S = 1.0
 RETRY_S = 0.5
+# How long a start may wait until it is its turn to read.
+JOIN_PATIENCE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Delivery:
         self._hub = Hub(self._catch_up, Fanout(self._loop.call_soon).tell)
         self._behind: set[int] = set()
         self._someone_behind = asyncio.Event()
+        self._joins = Turnstile(conf().joins_at_once, patience_s=JOIN_PATIENCE_S)
         self._snapshots = SharedReads(self._load_snapshots, batch_limit=500)
         self._missed = SharedReads(self._load_missed, batch_limit=1_000)
         feeds.broker.listen(self._hub.hear)
@@ -99,7 +107,12 @@ class Delivery:
         the position is gone or of another epoch, the value now ("reset"). A status follows, always. Feeds are
         started side by side; within a feed the order is strict. Returns once all have started.
 
-        Raises Unavailable when the journal cannot be read; then nothing is watched.
+        At most `conf().joins_at_once` starts read at the same time, in the order in which they asked. A place
+        is held for each read alone, never while a client takes what was read: slow ones hold up nobody, and
+        one page at most waits for each.
+
+        Raises Unavailable when the journal cannot be read, or a turn to read has not come within
+        `JOIN_PATIENCE_S`; then nothing is watched.
         """
         watch = Watch(self, [])
         try:
@@ -134,7 +147,7 @@ class Delivery:
             await self._feeds.broker.join(want.feed_id)
         standing = want.since
         for _ in range(SETTLE_ATTEMPTS):
-            snapshot = await self._snapshots.ask(want.feed_id)
+            snapshot = await self._read(self._snapshots, want.feed_id)
             if snapshot is None:
                 watcher.deliver(gone_event(want.feed_id, want.slug))
                 self.give_back(seat)
@@ -155,7 +168,7 @@ class Delivery:
             seat.offset = standing.offset
             while seat.offset < snapshot.offset:
                 after = After(seat.feed_id, snapshot.slug, snapshot.epoch, seat.offset)
-                page = await self._missed.ask(after)
+                page = await self._read(self._missed, after)
                 if page is None:
                     continue  # too much was asked for at once: left for the next read
                 if not page or page[0].position != Position(snapshot.epoch, seat.offset + 1):
@@ -165,6 +178,10 @@ class Delivery:
                 if seat.offset < snapshot.offset:
                     await seat.watcher.drain()
         return Position(snapshot.epoch, seat.offset)
+
+    async def _read(self, reads: SharedReads[K, V], key: K) -> V | None:
+        async with self._joins:
+            return await reads.ask(key)
 
     async def _load_snapshots(self, feed_ids: Sequence[int]) -> dict[int, Snapshot]:
         return await self._feeds.database.read(journal.snapshots, feed_ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,10 +13,13 @@ from django.db.backends.utils import CursorWrapper
 from realtime.delivery import missed
 from realtime.delivery.admission import Admission
 from realtime.delivery.frames import Event
+from realtime.delivery.turnstile import Turnstile
 from realtime.delivery.watching import Want
 from realtime.errors import HeadwaterError
+from realtime.feeds import journal
 from realtime.feeds.access import create_token
 from realtime.feeds.position import Position
+from realtime.feeds.publication import Snapshot
 
 from .conftest import HOST, House
 
@@ -51,6 +54,18 @@ class Recorder:
     start = deliver
 
     async def drain(self) -> None: ...
+
+
+class Slow(Recorder):
+    """One that takes nothing until it `reads`; `full` when it has been waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.full, self.reads = asyncio.Event(), asyncio.Event()
+
+    async def drain(self) -> None:
+        self.full.set()
+        await self.reads.wait()
 
 
 async def come_back(house: House, feed_id: int, positions: list[Position]) -> list[Recorder]:
@@ -91,6 +106,51 @@ async def test_too_much_for_one_read_is_read_in_portions(
     watchers = await come_back(house, feed_id, positions)
     for position, watcher in zip(positions, watchers, strict=True):
         assert watcher.told == [("update", offset) for offset in range(position.offset + 1, 52)]
+
+
+async def test_no_more_than_the_limit_are_read_for_at_the_same_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.delivery._joins = Turnstile(3, patience_s=30)
+    feed_ids = [await house.add_feed(f"feed-{number}", number) for number in range(10)]
+    loads: list[int] = []
+    snapshots = journal.snapshots
+
+    def load(asked: Collection[int]) -> dict[int, Snapshot]:
+        loads.append(len(asked))
+        return snapshots(asked)
+
+    monkeypatch.setattr(journal, "snapshots", load)
+    watchers = [Recorder() for _ in feed_ids]
+    await asyncio.gather(
+        *(
+            house.delivery.watch([Want(feed_id, "feed")], watcher)
+            for feed_id, watcher in zip(feed_ids, watchers, strict=True)
+        )
+    )
+    assert all(watcher.told == [("snapshot", 1)] for watcher in watchers)
+    assert sum(loads) == len(feed_ids)
+    assert max(loads) <= 3
+
+
+async def test_one_that_takes_its_start_slowly_keeps_nobody_waiting(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missed, "PAGE", 2)
+    house.delivery._joins = Turnstile(1, patience_s=30)
+    feed_id = await house.add_feed("feed", *range(5))
+    epoch = (await house.publish("feed", "last")).partition(":")[0]
+    slow = Slow()
+    want = Want(feed_id, "feed", Position(epoch, 0))
+    starting = asyncio.create_task(house.delivery.watch([want], slow))
+    async with asyncio.timeout(30):
+        await slow.full.wait()
+        (quick,) = await come_back(house, feed_id, [Position(epoch, 5)])
+        assert quick.told == [("update", 6)]
+        assert slow.told == [("update", 1), ("update", 2)]
+        slow.reads.set()
+        await starting
+    assert slow.told == [("update", offset) for offset in range(1, 7)]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from asgiref.testing import ApplicationCommunicator
 
 from realtime.conf import conf
 from realtime.delivery.patrol import Patrol
+from realtime.delivery.turnstile import Turnstile
 from realtime.errors import Unavailable
 from realtime.feeds.access import create_token
 from realtime.feeds.catalog import delete_feed
@@ -257,3 +258,33 @@ async def test_without_a_database_a_stream_says_so_and_ends_so_that_a_browser_co
     assert await stream.block() == {"retry": "2000"}
     _, error = await stream.event()
     assert (error["type"], error["code"]) == ("error", "unavailable")
+
+
+async def test_a_stream_waits_for_its_turn_and_leaves_the_line_when_its_client_goes(
+    house: House, streams: list[Stream]
+) -> None:
+    await house.add_feed("count", 1)
+    house.delivery._joins = Turnstile(1, patience_s=30)
+    async with house.delivery._joins:
+        leaving, staying = Stream("/feeds/count/events"), Stream("/feeds/count/events")
+        streams.append(staying)
+        for stream in (leaving, staying):
+            assert await stream.open() == 200
+            assert await stream.block() == {"retry": "2000"}
+        assert await staying._inner.receive_nothing()
+        await leaving.leave()
+    _, event = await staying.event()
+    assert (event["type"], event["data"]) == ("snapshot", 1)
+
+
+async def test_a_stream_whose_turn_does_not_come_ends_so_that_a_browser_comes_back(house: House) -> None:
+    await house.add_feed("count", 1)
+    house.delivery._joins = Turnstile(1, patience_s=0.05)
+    async with house.delivery._joins:
+        stream = Stream("/feeds/count/events")
+        assert await stream.open() == 200
+        _, event = await stream.event()
+        assert (event["type"], event["code"]) == ("error", "unavailable")
+        while await stream.body():
+            pass
+    assert house.delivery.watched() == []

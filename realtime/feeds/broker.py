@@ -24,11 +24,13 @@ OUTBOX_LIMIT = 10_000
 BATCH_LIMIT = 200
 LAYER_TIMEOUT_S = 5.0
 JOIN_TIMEOUT_S = 1.0
+CLOSE_TIMEOUT_S = 1.0
 RETRY_S = 0.5
 # A layer that fails silently is noticed by what this process sends to itself.
 ECHO_EVERY_S = 2.0
 SILENCE_LIMIT_S = 10.0
 ECHO_TYPE = "feed.echo"
+UNFINISHED = -1  # an echo's life while feeds are still being joined: proves nothing yet
 # The in-memory layer forgets memberships after a day.
 REFRESH_S = 3600.0
 
@@ -83,7 +85,6 @@ class Broker:
         if feed_id in self._joined:
             return
         if not self.connected:
-            self._changed.set()
             return
         try:
             async with asyncio.timeout(JOIN_TIMEOUT_S):
@@ -98,8 +99,9 @@ class Broker:
         self._changed.set()
 
     async def _add(self, feed_id: int) -> None:
-        await self._layer.group_add(group_of(feed_id), self._channel)
-        if feed_id in self._wanted:
+        channel = self._channel
+        await self._layer.group_add(group_of(feed_id), channel)
+        if channel == self._channel:  # the receiver may have opened another one meanwhile
             self._joined.add(feed_id)
 
     async def _discard(self, feed_id: int) -> None:
@@ -204,22 +206,28 @@ class Broker:
                 for feed_id in self._wanted - self._joined:
                     async with asyncio.timeout(LAYER_TIMEOUT_S):
                         await self._add(feed_id)
+                    if loop.time() >= echo_at:  # so that the receiver hears something while this takes long
+                        echo_at = await self._echo(UNFINISHED)
                 for feed_id in self._joined - self._wanted:
                     async with asyncio.timeout(LAYER_TIMEOUT_S):
                         await self._discard(feed_id)
                 if not self.connected or loop.time() >= echo_at:
-                    echo_at = loop.time() + ECHO_EVERY_S
-                    async with asyncio.timeout(LAYER_TIMEOUT_S):
-                        await self._layer.send(self._channel, {"type": ECHO_TYPE, "life": self._life})
+                    echo_at = await self._echo(self._life)
             except Exception as error:
                 self._failed("join", error)
                 await asyncio.sleep(RETRY_S)
+
+    async def _echo(self, life: int) -> float:
+        """Have the layer carry something to this process; when to do so again."""
+        async with asyncio.timeout(LAYER_TIMEOUT_S):
+            await self._layer.send(self._channel, {"type": ECHO_TYPE, "life": life})
+        return asyncio.get_running_loop().time() + ECHO_EVERY_S
 
     async def aclose(self) -> None:
         """Send what waits, for at most a second. The supervisor ends the tasks."""
         if self.connected:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._outbox.join(), timeout=1.0)
+                await asyncio.wait_for(self._outbox.join(), timeout=CLOSE_TIMEOUT_S)
 
 
 def group_of(feed_id: int) -> str:

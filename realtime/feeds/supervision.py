@@ -25,8 +25,7 @@ class Supervisor:
 
     def spawn(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run()` under `name` for as long as the supervisor lives. A name that runs already is kept."""
-        running = self._tasks.get(name)
-        if running is None or running.done():
+        if name not in self._tasks:
             self._tasks[name] = asyncio.create_task(self._keep(name, run), name=f"headwater {name}")
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -37,6 +36,11 @@ class Supervisor:
             try:
                 await run()
                 logger.error("task_returned %s", name)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                logger.exception("task_failed %s", name)  # it waited for something that was cancelled
             except Exception:
                 logger.exception("task_failed %s", name)
             if loop.time() - started > LONGEST_PAUSE_S:

@@ -40,10 +40,14 @@ class Fanout:
         if self._round is None:
             told, self._waiting = self._waiting, deque()
             self._round = _tell_one(*told[0]) if len(told) == 1 else _tell_several(told)
-        if next(self._round, _OVER) is _OVER:
-            self._round = None
-        if self._round is not None or self._waiting:
-            self._call_soon(self._go_on)
+        over = True  # also when a watcher raises, which it must not: the next round takes place all the same
+        try:
+            over = next(self._round, _OVER) is _OVER
+        finally:
+            if over:
+                self._round = None
+            if self._round is not None or self._waiting:
+                self._call_soon(self._go_on)
 
 
 _OVER = object()

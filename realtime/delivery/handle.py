@@ -74,10 +74,12 @@ class Outbox:
         self._handles.append(handle)
 
     def _flush(self) -> None:
-        for _ in range(min(len(self._handles), self.YIELD_EVERY)):
-            self._handles.popleft().flush()
-        if self._handles:
-            asyncio.get_running_loop().call_soon(self._flush)
+        try:
+            for _ in range(min(len(self._handles), self.YIELD_EVERY)):
+                self._handles.popleft().flush()
+        finally:
+            if self._handles:
+                asyncio.get_running_loop().call_soon(self._flush)
 
 
 class Handle(Buffer):

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
+from weakref import ReferenceType
 
 from daphne.server import Server
 
@@ -46,12 +47,13 @@ class Pulse:
         self._interval_s = interval_s
         self._clock = clock
         self._call_later = call_later
-        self._due: deque[tuple[float, Pinged]] = deque()  # in order of time, as the interval is the same
+        # In order of time, as the interval is the same. Weakly: those of a storm are gone before their turn.
+        self._due: deque[tuple[float, ReferenceType[Pinged]]] = deque()
         self._ticking = False
 
     def add(self, socket: Pinged) -> None:
         """Ping this socket from now on, until it is gone."""
-        self._due.append((self._clock() + self._interval_s, socket))
+        self._due.append((self._clock() + self._interval_s, ReferenceType(socket)))
         if not self._ticking:
             self._ticking = True
             self._call_later(TICK_S, self._tick)
@@ -61,9 +63,10 @@ class Pulse:
         for _ in range(PORTION):
             if not self._due or self._due[0][0] > now:
                 break
-            socket = self._due.popleft()[1]
-            if socket.ping():
-                self._due.append((now + self._interval_s, socket))
+            reference = self._due.popleft()[1]
+            socket = reference()
+            if socket is not None and socket.ping():
+                self._due.append((now + self._interval_s, reference))
         self._ticking = bool(self._due)
         if self._ticking:
             self._call_later(0 if self._due[0][0] <= now else TICK_S, self._tick)

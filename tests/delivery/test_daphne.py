@@ -138,6 +138,21 @@ async def test_many_who_are_written_to_at_once_leave_the_loop_its_turns(
     assert done == [200, 400, 401]
 
 
+async def test_one_that_cannot_be_written_to_does_not_keep_what_is_written_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+    outbox, wire = Outbox(), Wire()
+    broken, _ = connect(monkeypatch, Wire(), outbox)
+    broken._pending = [None]  # type: ignore[list-item] # cannot be joined
+    outbox.add(broken)
+    handle, _ = connect(monkeypatch, wire, outbox)
+    handle.write(b"x")
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert wire.sends == [b"x"]
+
+
 async def test_what_is_sent_at_once_stays_behind_what_was_written_in_this_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from realtime.delivery import fanout
 from realtime.delivery.fanout import Fanout
 from realtime.delivery.frames import Event
@@ -97,3 +99,23 @@ def test_what_comes_during_a_round_makes_the_next_one_together() -> None:
     assert {tuple(tuple(each.plain for each in call) for call in watcher.calls) for watcher in watchers} == {
         (("1",), ("2", "3"))
     }
+
+
+class Broken(Recorder):
+    """Breaks its promise."""
+
+    def deliver(self, *events: Event) -> None:
+        raise ValueError("broken")
+
+    start = deliver
+
+
+def test_a_watcher_that_raises_does_not_silence_everybody_for_good() -> None:
+    loop, watcher = Loop(), Recorder()
+    fan = Fanout(loop.due.append)
+    fan.tell(event(1), [live_seat(Broken())])
+    with pytest.raises(ValueError, match="broken"):
+        loop.turn()
+    fan.tell(event(2), [live_seat(watcher)])
+    loop.turn()
+    assert [each.plain for call in watcher.calls for each in call] == ["2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,17 @@ def test_every_socket_is_pinged_at_its_interval_until_it_is_gone() -> None:
     socket.open = False
     loop.advance(PING_EVERY_S * 2)
     assert loop.later == [], "nothing ticks for nobody"
+
+
+def test_a_socket_that_has_ended_is_not_kept_until_its_next_ping() -> None:
+    loop, socket = Loop(), Socket()
+    pulse = Pulse(PING_EVERY_S, lambda: loop.now, loop.call_later)
+    pulse.add(socket)
+    kept = weakref.ref(socket)
+    del socket
+    assert kept() is None
+    loop.advance(PING_EVERY_S + TICK_S)
+    assert loop.later == []
 
 
 def test_a_thousand_that_came_at_once_are_pinged_in_portions() -> None:

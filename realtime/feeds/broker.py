@@ -154,13 +154,14 @@ class Broker:
             await self._layer.group_send(group, message)
 
     async def _receive_all(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             try:
                 await self._open_channel()
-                while True:
-                    async with asyncio.timeout(SILENCE_LIMIT_S):
-                        message = await self._layer.receive(self._channel)
-                    self._take(message)
+                async with asyncio.timeout(SILENCE_LIMIT_S) as silence:
+                    while True:
+                        self._take(await self._layer.receive(self._channel))
+                        silence.reschedule(loop.time() + SILENCE_LIMIT_S)
             except Exception as error:
                 self._ready.clear()
                 self._failed("receive", error)

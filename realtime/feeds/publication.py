@@ -125,4 +125,4 @@ def timestamp(moment: datetime | None) -> str | None:
     """ISO 8601 in UTC with milliseconds and a Z, as every door writes times; None stays None."""
     if moment is None:
         return None
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -20,6 +20,9 @@ from realtime.feeds.runtime import Feeds
 from realtime.processes import allow_many_sockets, collect_seldom, end_soon
 from realtime.sources.freshness import keep_states
 
+# Without an engine here this is a net under the engines' own look each second: see `_work`.
+STATES_EVERY_S = 5.0
+
 
 class Command(BaseCommand):
     """Asks nothing; everything it needs is in the settings."""
@@ -84,7 +87,7 @@ async def _work(*, with_engine: bool) -> AsyncIterator[None]:
             await engine.start()
         else:
             # So that feeds turn stale even when every engine has died.
-            feeds.supervisor.spawn("states", lambda: keep_states(feeds))
+            feeds.supervisor.spawn("states", lambda: keep_states(feeds, every_s=STATES_EVERY_S))
         yield
         end_soon()
     finally:

@@ -26,6 +26,9 @@ from .handle import Handle
 # A client's messages that may wait for the application; with more, no more is read from it.
 INBOUND_LIMIT = 64
 PING_FRAME = b"\x89\x00"
+# How a client's pong begins that repeats nothing; its mask follows, and that is all.
+PONG_HEAD = b"\x8a\x80"
+PONG_LENGTH = 6
 
 
 class Socket(WebSocketProtocol):  # type: ignore[misc]
@@ -36,7 +39,13 @@ class Socket(WebSocketProtocol):  # type: ignore[misc]
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         self.heard = True
+        if len(data) == PONG_LENGTH and data.startswith(PONG_HEAD) and self._awaits_a_frame():
+            return  # the answer to a ping: that it was heard is all there is to it
         super().dataReceived(data)
+
+    def _awaits_a_frame(self) -> bool:
+        """Whether the next byte that comes begins a frame."""
+        return self.state == self.STATE_OPEN and self.current_frame is None and not self.data
 
     def ping(self) -> bool:
         """See `keeping.Pinged`."""
@@ -104,13 +113,15 @@ def socket_class(factory: Any) -> type[Socket]:
     return type("Socket", (Socket,), {**options, "CONFIG_ATTRS": ()})
 
 
+# Attributes that autobahn's parser keeps its state in: what has no meaning yet, and the frame it is in.
+PARSER_STATE = ("data", "current_frame")
 # What we rely on, by owner: attributes of the class, then of an instance after its making.
 RELIED_ON: tuple[tuple[Any, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         WebSocketProtocol,
         (
             *("STATE_OPEN", "onOpen", "handle_reply", "sendCloseFrame", "sendData", "_closeConnection"),
-            *("dataReceived", "dropConnection", "CONFIG_ATTRS"),
+            *("dataReceived", "dropConnection", "CONFIG_ATTRS", "processData"),
         ),
         (),
     ),
@@ -131,6 +142,8 @@ def check_insides() -> None:
         for name in of_class + of_instance
         if not hasattr(owner(reactor=object()) if name in of_instance else owner, name)
     ]
+    parsing = getattr(WebSocketProtocol, "processData", check_insides).__code__.co_names
+    missing += [f"the parser's {name}" for name in PARSER_STATE if name not in parsing]
     if missing:
         releases = ", ".join(f"{name} {version(name)}" for name in ("daphne", "twisted", "autobahn"))
         raise UnknownInsides(

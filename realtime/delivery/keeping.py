@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from heapq import heappop, heappush
+from itertools import count
 from typing import Any, Protocol
 from weakref import ReferenceType
 
@@ -18,7 +21,8 @@ from daphne.server import Server
 
 logger = logging.getLogger(__name__)
 
-TICK_S = 0.25
+# So that many leave and are answered at a time: to wake the loop for each costs more than the ping.
+TICK_S = 1.0
 PORTION = 100
 SLICE_S = 0.005
 
@@ -34,6 +38,7 @@ class Pulse:
     """Pings every socket every `interval_s`, at most `PORTION` of them in one turn of the loop.
 
     A client that has not been heard between two pings is gone, so it is noticed within twice the interval.
+    The first comes after a random part of it, so that those of many who joined at once are spread.
 
     clock, call_later   the loop's
     """
@@ -47,13 +52,15 @@ class Pulse:
         self._interval_s = interval_s
         self._clock = clock
         self._call_later = call_later
-        # In order of time, as the interval is the same. Weakly: those of a storm are gone before their turn.
-        self._due: deque[tuple[float, ReferenceType[Pinged]]] = deque()
+        # A heap; the number spares comparing sockets. Weakly: those of a storm are gone before their turn.
+        self._due: list[tuple[float, int, ReferenceType[Pinged]]] = []
+        self._numbers = count()
         self._ticking = False
 
     def add(self, socket: Pinged) -> None:
         """Ping this socket from now on, until it is gone."""
-        self._due.append((self._clock() + self._interval_s, ReferenceType(socket)))
+        first_s = self._interval_s * random.random()  # noqa: S311 - jitter, not a secret
+        self._plan(ReferenceType(socket), self._clock() + first_s)
         if not self._ticking:
             self._ticking = True
             self._call_later(TICK_S, self._tick)
@@ -63,13 +70,16 @@ class Pulse:
         for _ in range(PORTION):
             if not self._due or self._due[0][0] > now:
                 break
-            reference = self._due.popleft()[1]
+            reference = heappop(self._due)[2]
             socket = reference()
             if socket is not None and socket.ping():
-                self._due.append((now + self._interval_s, reference))
+                self._plan(reference, now + self._interval_s)
         self._ticking = bool(self._due)
         if self._ticking:
             self._call_later(0 if self._due[0][0] <= now else TICK_S, self._tick)
+
+    def _plan(self, socket: ReferenceType[Pinged], at: float) -> None:
+        heappush(self._due, (at, next(self._numbers), socket))
 
 
 class Line:

@@ -220,6 +220,7 @@ def test_who_was_not_heard_between_two_pings_is_let_go(
     monkeypatch.setattr(daphne.WebSocketProtocol, "dropConnection", lambda self, abort: dropped.append(abort))
     socket = Socket.__new__(Socket)
     socket.handle, socket.state = handle, Socket.STATE_OPEN
+    socket.current_frame, socket.data = None, b""
     assert socket.ping()
     if answers:
         socket.dataReceived(b"\x8a\x80\0\0\0\0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -47,6 +48,24 @@ class Socket:
     def ping(self) -> bool:
         self.pings += self.open
         return self.open
+
+
+@pytest.fixture(autouse=True)
+def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ping comes after a whole interval."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+
+
+def test_the_first_pings_of_those_who_came_at_once_are_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "random", random.Random(1).random)
+    loop, sockets = Loop(), [Socket() for _ in range(400)]
+    pulse = Pulse(PING_EVERY_S, lambda: loop.now, loop.call_later)
+    for socket in sockets:
+        pulse.add(socket)
+    for quarter in range(1, 13):
+        loop.advance(PING_EVERY_S / 4)
+        assert sum(socket.pings for socket in sockets) == pytest.approx(100 * quarter, abs=30)
+    assert {socket.pings for socket in sockets} == {3}
 
 
 def test_every_socket_is_pinged_at_its_interval_until_it_is_gone() -> None:

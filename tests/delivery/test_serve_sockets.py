@@ -13,6 +13,8 @@ from websockets.sync.client import ClientConnection
 
 from tests.conftest import MakeServer
 from tests.delivery.served import dial, furnish, publish, read, read_values, watch
+from tests.delivery.test_pings import FIRST, LAST, PONG
+from tests.faults.byhand import UPGRADE, open_request
 from tests.serving import Server
 
 
@@ -163,6 +165,21 @@ def test_commits_of_another_process_arrive(server: Server) -> None:
             assert read_values(client, 1) == ["from elsewhere"]
         finally:
             shell.join()
+
+
+def test_pongs_in_pieces_and_between_the_frames_of_a_message_change_nothing(server: Server) -> None:
+    token = furnish(server, "count")
+    head, answer = "GET /ws/feeds/count/", b"HTTP/1.1 101 Switching Protocols\r\n"
+    with open_request(server, head, UPGRADE, answer) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        got = b""
+        for number, piece in enumerate((PONG, PONG[:3], PONG[3:], PONG * 2, FIRST, PONG, LAST)):
+            client.sendall(piece)
+            publish(server, token, "count", number)
+            while b'"data":%d}' % number not in got:  # then the server has read the piece
+                got += client.recv(4096)
+        while b'{"type":"pong"}' not in got:
+            got += client.recv(4096)
 
 
 def test_every_socket_is_pinged_and_one_that_never_answers_is_let_go(serve: MakeServer) -> None:

@@ -16,14 +16,18 @@ PING = b'{"type":"ping"}'
 
 def masked(payload: bytes, *, head: int = 0x81) -> bytes:
     """A client's frame: of text and complete, unless `head` says otherwise."""
-    content = bytes(byte ^ MASK[at % 4] for at, byte in enumerate(payload))
-    return bytes((head, 0x80 | len(payload))) + MASK + content
+    return bytes((head, 0x80 | len(payload))) + MASK + xor(payload)
+
+
+def xor(payload: bytes) -> bytes:
+    """What the mask makes of a payload, in either direction."""
+    return bytes(byte ^ MASK[at % 4] for at, byte in enumerate(payload))
 
 
 MESSAGE = masked(PING)
-# A message in two frames, and a frame whose payload looks like a pong.
+# A message in two frames, and a frame whose payload looks like a pong on the wire.
 FIRST, LAST = masked(PING[:5], head=0x01), masked(PING[5:], head=0x80)
-LOOKS_LIKE = masked(PONG, head=0x82)
+LOOKS_LIKE = masked(xor(PONG), head=0x82)
 # Its length, 0x8A80, and its mask look like a pong.
 LONG = b"\x82\xfe" + PONG + MASK * (0x8A80 // 4)
 
@@ -38,7 +42,7 @@ WAYS = {
     "between the frames of a message": ([FIRST, PONG, LAST], [1], [PING]),
     "with the frames around it": ([FIRST + PONG, LAST], [], [PING]),
     "in the middle of a frame's head": ([MESSAGE[:1], MESSAGE[1:], PONG], [2], [PING]),
-    "as the payload of a frame": ([LOOKS_LIKE[:6], LOOKS_LIKE[6:]], [], [PONG]),
+    "as the payload of a frame": ([LOOKS_LIKE[:6], LOOKS_LIKE[6:]], [], [xor(PONG)]),
     "as the rest of a frame's head": ([LONG[:2], LONG[2:8], LONG[8:]], [], [bytes(0x8A80)]),
     "with a payload of its own": ([masked(b"ab", head=0x8A), MESSAGE], [], [PING]),
 }

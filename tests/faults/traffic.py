@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import random
 import threading
 import time
 from collections import Counter, defaultdict
@@ -40,13 +41,17 @@ class Told:
 class Client:
     """Watches feeds on the first of `servers` that answers, and on the next one whenever it loses one.
 
+    again_s    how long it waits before that, half as long at least
     told       what it got, by feed; `null` before the first publication is left out
     statuses   how many came from which port: the first one of a feed says that it is watched there
     refusals   error codes that it was sent
     """
 
-    def __init__(self, servers: Sequence[Server], slugs: Sequence[str], *, door: str) -> None:
+    def __init__(
+        self, servers: Sequence[Server], slugs: Sequence[str], *, door: str, again_s: float = AGAIN_S
+    ) -> None:
         self._servers = servers
+        self._again_s = again_s
         self.slugs = slugs
         self._open = self._stream if door == "sse" else self._socket
         self._positions: dict[str, str] = {}
@@ -62,7 +67,7 @@ class Client:
             with contextlib.suppress(OSError, WebSocketException, httpx.HTTPError):
                 async for text in self._open(server):
                     self._take(server, json.loads(text))
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(random.uniform(self._again_s / 2, self._again_s))
 
     def _take(self, server: Server, message: dict[str, object]) -> None:
         kind, slug = str(message["type"]), str(message.get("feed"))

@@ -106,7 +106,8 @@ class FragileLayer(InMemoryChannelLayer):
         await super().group_send(group, message)
 
     async def group_add(self, group: str, channel: str) -> None:
-        await self._pass("group_add")
+        for call in ("group_add", f"group_add {group}"):
+            await self._pass(call)
         await asyncio.sleep(self.joining_takes_s)
         await super().group_add(group, channel)
 

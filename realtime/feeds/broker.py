@@ -99,10 +99,8 @@ class Broker:
         self._changed.set()
 
     async def _add(self, feed_id: int) -> None:
-        channel = self._channel
-        await self._layer.group_add(group_of(feed_id), channel)
-        if channel == self._channel:  # the receiver may have opened another one meanwhile
-            self._joined.add(feed_id)
+        await self._layer.group_add(group_of(feed_id), self._channel)
+        self._joined.add(feed_id)
 
     async def _discard(self, feed_id: int) -> None:
         self._joined.discard(feed_id)
@@ -173,7 +171,6 @@ class Broker:
             if not self.connected:
                 await self._layer.flush()
             self._channel = await self._layer.new_channel()
-        self._joined.clear()
         self._ready.set()
         self._changed.set()
 
@@ -200,6 +197,7 @@ class Broker:
                     await self._changed.wait()
             self._changed.clear()
             await self._ready.wait()
+            life = self._life  # what fails from here on is not made good by this round, and its echo says so
             if not self.connected or loop.time() >= refresh_at:
                 self._joined.clear()
                 refresh_at = loop.time() + REFRESH_S
@@ -213,7 +211,7 @@ class Broker:
                     async with asyncio.timeout(LAYER_TIMEOUT_S):
                         await self._discard(feed_id)
                 if not self.connected or loop.time() >= echo_at:
-                    echo_at = await self._echo(self._life)
+                    echo_at = await self._echo(life)
             except Exception as error:
                 self._failed("join", error)
                 await asyncio.sleep(RETRY_S)

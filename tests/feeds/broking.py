@@ -100,6 +100,7 @@ class FragileLayer(InMemoryChannelLayer):
             await self._pass("send")
         if not self.is_silent:
             await super().send(channel, message)
+            await asyncio.sleep(0.01)  # as with Redis, it may be heard before this returns
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self._pass("group_send")

@@ -11,8 +11,10 @@ from channels.layers import InMemoryChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
 from redis import Redis as Client
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.feeds import broker as broker_module
+from realtime.feeds import layer as layer_module
 from realtime.feeds.announcement import (
     CARRIED_LIMIT_CHARACTERS,
     Announcement,
@@ -136,3 +138,28 @@ async def test_what_is_announced_together_reaches_redis_in_one_round_trip_and_ar
     assert heard == list(range(500))
     for layer in (sending, hearing):
         await layer.flush()
+
+
+async def test_a_layer_s_receiver_goes_on_after_whatever_a_connection_raises(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layer_module, "RETRY_S", 0)
+    failures: list[Exception] = [RedisConnectionError(), ConnectionResetError(), TimeoutError()]
+    received = asyncio.Event()
+
+    class Failing:
+        subscribed = True
+
+        async def get_message(self, **options: Any) -> dict[str, Any]:
+            if failures:
+                raise failures.pop()
+            await asyncio.sleep(0)
+            return {"channel": b"nobody's", "data": b""}
+
+    shard = layer_module.Shard({"address": "redis://nowhere.invalid"}, None)
+    monkeypatch.setattr(shard, "_pubsub", Failing())
+    monkeypatch.setattr(shard, "_receive_message", lambda message: received.set() or receiving.cancel())
+    receiving = asyncio.create_task(shard._do_receiving())
+    async with asyncio.timeout(30):
+        await asyncio.wait({receiving})
+    assert received.is_set()

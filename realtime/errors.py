@@ -8,6 +8,8 @@
     │   ├── BadMessage         a message from a client that no door understands
     │   └── TooManyFeeds       more feeds on one socket than the limit allows
     ├── NotSignedIn            nobody is known by these credentials
+    │   ├── InvalidToken       a JSON Web Token that is not one of those who may make them, or says nonsense
+    │   └── ExpiredToken       a good one whose time is over; ask for a new one
     ├── NotAllowed             somebody is known, but this is not theirs
     ├── NotFound               no such feed, source or page
     │   └── FeedGone           the feed was deleted while it was watched
@@ -89,6 +91,18 @@ class NotSignedIn(HeadwaterError):
     """Nobody is known by these credentials."""
 
     code = "not_signed_in"
+
+
+class InvalidToken(NotSignedIn):
+    """A JSON Web Token that nobody signed who may, that says nonsense, or that names somebody who is gone."""
+
+    code = "invalid_token"
+
+
+class ExpiredToken(NotSignedIn):
+    """A JSON Web Token that was good until its time was over. Ask for a new one."""
+
+    code = "expired_token"
 
 
 class NotAllowed(HeadwaterError):

@@ -1,6 +1,6 @@
 """Where Django looks for the models of every room."""
 
-from realtime.feeds.models import ApiToken, Feed, JournalEntry
+from realtime.feeds.models import ApiToken, Feed, IdempotencyKey, JournalEntry
 from realtime.sources.models import EngineSeen, Extraction, Source
 
-__all__ = ["ApiToken", "EngineSeen", "Extraction", "Feed", "JournalEntry", "Source"]
+__all__ = ["ApiToken", "EngineSeen", "Extraction", "Feed", "IdempotencyKey", "JournalEntry", "Source"]

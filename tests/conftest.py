@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from realtime.feeds.runtime import Feeds
 
 MakeServer = Callable[..., Server]
+SetNamespaces = Callable[..., None]
 
 # How long an example takes says nothing on a machine that does other work as well.
 hypothesis.settings.register_profile(
@@ -66,6 +67,22 @@ async def feeds() -> AsyncIterator[Feeds]:
     current = Feeds.current()
     yield current
     await current.aclose()
+
+
+@pytest.fixture
+def set_namespaces(monkeypatch: pytest.MonkeyPatch) -> SetNamespaces:
+    """Sets the namespaces of this test, `_` for the one without a name; to begin with `chat` by default."""
+    from realtime.conf import Rules
+    from realtime.feeds import channels
+
+    real = channels.conf()
+
+    def set_them(**namespaces: Rules) -> None:
+        given = {name.removeprefix("_"): rules for name, rules in namespaces.items()}
+        monkeypatch.setattr(channels, "conf", lambda: real.model_copy(update={"namespaces": given}))
+
+    set_them(chat=Rules())
+    return set_them
 
 
 @pytest.fixture(scope="session")

@@ -106,15 +106,25 @@ def test_what_the_machinery_writes_cannot_be_edited(browser: Client) -> None:
 
 
 def test_a_feed_is_made_changed_and_deleted(browser: Client) -> None:
-    saved(browser, "feed/add/", {"slug": "lab", "title": "", "retention_count": "5"})
+    saved(browser, "feed/add/", {"slug": "lab", "title": "", "retention_count": "5", "recovery": "stream"})
     feed = Feed.objects.get()
     assert (feed.slug, feed.title, feed.kind, feed.retention_count) == ("lab", "lab", "push", 5)
     publish("lab", 1)
-    saved(browser, f"feed/{feed.pk}/change/", {"title": "Lab", "public": "on", "latest_only": "on"})
+    switches = dict.fromkeys(("public", "latest_only", "presence", "join_leave", "client_publish"), "on")
+    saved(browser, f"feed/{feed.pk}/change/", {"title": "Lab", "recovery": "cache"} | switches)
     feed.refresh_from_db()
+    assert (feed.presence, feed.join_leave, feed.client_publish, feed.recovery) == (True, True, True, "cache")
     assert (feed.title, feed.public, feed.retention_count, feed.offset) == ("Lab", True, None, 1)
     assert feed.latest_only
     saved(browser, f"feed/{feed.pk}/delete/", {"post": "yes"})
+    assert not Feed.objects.exists()
+
+
+def test_a_channel_is_shown_and_deleted_and_never_changed(browser: Client) -> None:
+    channel = Feed.objects.create(slug="chat:room", title="chat:room", kind=Feed.Kind.CHANNEL)
+    page(browser, f"feed/{channel.pk}/change/")
+    assert browser.post(f"/admin/realtime/feed/{channel.pk}/change/", {"title": "x"}).status_code == 403
+    saved(browser, f"feed/{channel.pk}/delete/", {"post": "yes"})
     assert not Feed.objects.exists()
 
 
@@ -123,7 +133,8 @@ def test_a_publication_meanwhile_is_not_undone_by_saving_a_feed(browser: Client)
     pk = Feed.objects.get().pk
     page(browser, f"feed/{pk}/change/")
     position = publish("lab", 1)
-    saved(browser, f"feed/{pk}/change/", {"title": "Lab", "offset": "0", "epoch": "x", "state": "failing"})
+    given = {"title": "Lab", "recovery": "stream", "offset": "0", "epoch": "x", "state": "failing"}
+    saved(browser, f"feed/{pk}/change/", given)
     feed = Feed.objects.get()
     assert (feed.epoch, feed.offset, feed.state) == (position.epoch, 1, "fresh")
 
@@ -140,7 +151,7 @@ def test_a_publication_meanwhile_is_not_undone_by_saving_a_feed(browser: Client)
 )
 def test_a_wrong_feed_is_refused(browser: Client, form: dict[str, str], said: str) -> None:
     create_feed("taken")
-    assert said in refused(browser, "feed/add/", {"title": ""} | form)
+    assert said in refused(browser, "feed/add/", {"title": "", "recovery": "stream"} | form)
     assert Feed.objects.count() == 1
 
 

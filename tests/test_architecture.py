@@ -21,10 +21,11 @@ ARROWS: dict[str, set[str]] = {
     "conf": set(),
     "feeds": set(),
     "sources": {"feeds"},
-    "delivery": {"feeds"},
+    "rpc": {"feeds"},
+    "delivery": {"feeds", "rpc"},
     "engine": {"feeds", "sources"},
     "processes": set(),
-    "web": {"feeds", "sources", "delivery"},
+    "web": {"feeds", "sources", "delivery", "rpc"},
     # These only put the rooms together.
     "models": {"feeds", "sources"},
     "admin": {"feeds", "sources", "admin_forms"},
@@ -35,16 +36,27 @@ ARROWS: dict[str, set[str]] = {
 
 # Packages with one door each: everything else goes through these files.
 DOORS: dict[str, set[str]] = {
-    "httpx": {"sources/fetch.py", "sources/fetch_errors.py", "sources/guard.py"},
+    "httpx": {
+        "sources/fetch.py",
+        "sources/fetch_errors.py",
+        "sources/guard.py",
+        "delivery/centrifuge/jwks.py",
+    },
     "httpx_aiohttp": {"sources/fetch.py"},
     "aiohttp": {"sources/fetch.py", "sources/fetch_errors.py", "sources/guard.py"},
     "daphne": {f"delivery/{name}.py" for name in ("daphne", "daphne_http", "keeping", "serve")},
     "autobahn": {"delivery/daphne.py"},
+    "google": {f"delivery/centrifuge/{name}.py" for name in ("schema", "protobuf_codec")},
+    "jwt": {f"delivery/centrifuge/{name}.py" for name in ("keys", "page_tokens")},
     "twisted": {f"delivery/{name}.py" for name in ("daphne", "handle", "serve")},
 }
 
 NO_IO = ("django", "channels", "asyncio", "threading", "socket")
 PURE = {f"delivery/{name}.py": NO_IO for name in ("hub", "stream", "fanout")}
+PURE |= {
+    f"delivery/centrifuge/{name}.py": NO_IO
+    for name in ("protocol", "schema", "codec", "json_codec", "protobuf_codec", "fossil")
+}
 
 
 def modules() -> list[Path]:

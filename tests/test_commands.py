@@ -73,6 +73,11 @@ def test_add_feed_makes_a_push_feed() -> None:
     assert (feed.title, feed.kind, feed.public, feed.latest_only) == ("Lab", "push", True, False)
     call_command("add_feed", "level", "--latest-only")
     assert find_feed("level").latest_only
+    call_command("add_feed", "chat", "--presence", "--join-leave", "--client-publish", "--recovery", "cache")
+    chat = find_feed("chat")
+    assert (chat.presence, chat.join_leave, chat.client_publish, chat.recovery) == (True, True, True, "cache")
+    with pytest.raises(CommandError, match="join_leave: Only together with presence"):
+        call_command("add_feed", "room", "--join-leave")
     with pytest.raises(CommandError, match="exists already"):
         call_command("add_feed", "lab")
     with pytest.raises(CommandError, match="slug"):

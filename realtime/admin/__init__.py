@@ -71,6 +71,11 @@ class FeedAdmin(ByCatalog):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return (*self.readonly_fields, "slug") if obj else self.readonly_fields
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A channel's rules are its namespace's."""
+        channel = obj is not None and obj.kind == Feed.Kind.CHANNEL
+        return not channel and super().has_change_permission(request, obj)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A source's feeds go with the source."""
         filled = obj is not None and obj.kind == Feed.Kind.SOURCE

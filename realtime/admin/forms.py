@@ -24,7 +24,10 @@ from realtime.sources.catalog import (
 from realtime.sources.models import Source
 
 # The admin narrows a form's Meta.fields; these are what the catalogs are given.
-FEED_FIELDS = ("title", "public", "latest_only", "retention_count", "retention_age_s")
+FEED_FIELDS = (
+    *("title", "public", "latest_only", "presence", "join_leave", "client_publish", "recovery"),
+    *("retention_count", "retention_age_s"),
+)
 SOURCE_FIELDS = (
     *("slug", "title", "url", "method", "body", "headers", "interval_s", "timeout_s"),
     *("format", "enabled"),
@@ -72,7 +75,8 @@ class FeedForm(CatalogForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["title"].required = False
+        if "title" in self.fields:  # there is no field where a row is only looked at
+            self.fields["title"].required = False
 
     def keep(self) -> Any:
         given = {name: self.cleaned_data[name] for name in FEED_FIELDS}
@@ -100,7 +104,8 @@ class SourceForm(CatalogForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["title"].required = False
+        if "title" in self.fields:  # there is no field where a row is only looked at
+            self.fields["title"].required = False
         # Before the form changes the instance: what is stored.
         self._stored = draft_of(self.instance) if self.instance.pk else None
         if self._stored:

@@ -24,6 +24,7 @@ from django.contrib.auth import (
     load_backend,
 )
 from django.contrib.auth.models import AbstractBaseUser
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http.cookie import parse_cookie
 from django.utils import timezone
@@ -43,17 +44,27 @@ STAFF_SCOPES = frozenset({"read", "publish", "manage"})
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Somebody who asks. `id` is the user's or the token's; `session_key` lets `recheck` notice a log-out."""
+    """Somebody who asks. `id` is the user's or the token's.
+
+    `session_key` lets `recheck` notice a log-out; without a session, `fingerprint` lets it notice that the
+    password was changed.
+    """
 
     kind: Literal["anonymous", "user", "token"]
     id: int | None
     name: str
     scopes: frozenset[str]
     session_key: str = field(default="", repr=False)
+    fingerprint: str = field(default="", repr=False)
 
-    def may_read(self, *, public: bool) -> bool:
-        """A public feed: everybody. Any other: active users, and tokens with the scope read or manage."""
-        return public or "read" in self.scopes or self.may_manage
+    def may_read(self, *, public: bool, channel: bool = False) -> bool:
+        """A public feed: everybody. Any other: active users, and tokens with the scope read or manage.
+
+        A channel that is not public is for SDK clients: besides them, staff and these tokens read it.
+        """
+        if public or self.may_manage:
+            return True
+        return "read" in self.scopes and (self.kind == "token" or not channel)
 
     @property
     def may_publish(self) -> bool:
@@ -141,6 +152,32 @@ def principal_for_session(session_key: str) -> Principal:
     return Principal("user", user.pk, user.get_username(), scopes, session_key)
 
 
+def fingerprint_of(user: AbstractBaseUser) -> str:
+    """What changes with the user's password, of no use to anybody who sees it."""
+    return _fingerprint(user.get_session_auth_hash())
+
+
+def principal_for_user(user_id: str | int, fingerprint: str) -> Principal:
+    """The active user of that key while the password is the fingerprint's, else ANONYMOUS."""
+    manager = get_user_model()._default_manager
+    try:
+        user = manager.filter(pk=user_id).first()
+    except (ValueError, ValidationError):
+        return ANONYMOUS
+    if user is None or not user.is_active:
+        return ANONYMOUS
+    good = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+    if not any(constant_time_compare(fingerprint, _fingerprint(each)) for each in good):
+        return ANONYMOUS
+    scopes = STAFF_SCOPES if getattr(user, "is_staff", False) else MEMBER_SCOPES
+    return Principal("user", user.pk, user.get_username(), scopes, fingerprint=fingerprint)
+
+
+def _fingerprint(session_hash: str) -> str:
+    # Not keyed with SECRET_KEY: what it was made of is, and may outlive a rotated one.
+    return hashlib.sha256(f"realtime.fingerprint:{session_hash}".encode()).hexdigest()[:32]
+
+
 def recheck(principal: Principal) -> Principal:
     """Who this is now: the scopes may have changed, and a user who is signed out or inactive is ANONYMOUS.
 
@@ -148,6 +185,9 @@ def recheck(principal: Principal) -> Principal:
     """
     if principal.kind == "token":
         return _token_principal(pk=principal.id)
+    if principal.fingerprint:
+        assert principal.id is not None
+        return principal_for_user(principal.id, principal.fingerprint)
     if principal.kind == "user":
         return principal_for_session(principal.session_key)
     return ANONYMOUS

@@ -6,32 +6,21 @@ the admin and the commands, so that one rule holds everywhere. Values and positi
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
-from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 
 from realtime.errors import BadInput, Conflict, InvalidDraft, NotFound
 
 from .access import Principal
-from .models import SLUG_FORM, Feed
+from .checks import TITLE_LIMIT, check_retention, check_slug, check_text, is_name, is_printable
+from .models import Feed
 from .publication import State
-
-TITLE_LIMIT = 200
-LONGEST_RETENTION_S = 100 * 366 * 86_400.0
-MOST_RETAINED = 2**31 - 1
-# These would be hidden behind pages of the same address.
-RESERVED_SLUGS = frozenset({"new"})
-
-# Control characters other than tab and line ends, and halves of surrogate pairs: no database keeps them all.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 class Keep(Enum):
@@ -53,6 +42,10 @@ class FeedRef:
     kind: str
     public: bool
     latest_only: bool = False
+    presence: bool = False
+    join_leave: bool = False
+    client_publish: bool = False
+    recovery: str = "stream"
     retention_count: int | None = None
     retention_age_s: float | None = None
 
@@ -79,8 +72,8 @@ def find_feed(slug: str) -> FeedRef:
 
 
 def find_feeds(slugs: Collection[str]) -> dict[str, FeedRef]:
-    """The feeds of those names, by name; names of nothing are left out. One query."""
-    wanted = {slug for slug in slugs if is_slug(slug)}
+    """The feeds of those names, channels too, by name; names of nothing are left out. One query."""
+    wanted = {slug for slug in slugs if is_name(slug)}
     return {feed.slug: ref_of(feed) for feed in Feed.objects.filter(slug__in=wanted)} if wanted else {}
 
 
@@ -94,7 +87,7 @@ def readable(feed: FeedRef | None, principal: Principal) -> FeedRef:
 
     Unknown and unreadable are the same NotFound, so that nobody learns which private names exist.
     """
-    if feed is not None and principal.may_read(public=feed.public):
+    if feed is not None and principal.may_read(public=feed.public, channel=feed.kind == Feed.Kind.CHANNEL):
         return feed
     if principal.kind == "anonymous":
         hint = " Feeds that are not public are seen only when you are signed in or send a token."
@@ -110,17 +103,17 @@ def readable_feeds(
 ) -> tuple[list[FeedRow], int]:
     """One page of the feeds that `principal` may read, by name, and how many there are in all.
 
+    Channels are left out unless they are the `kind` that is asked for.
     `search` is found in names and titles, whatever the case. Raises BadInput on one that cannot be printed.
     """
     if not is_printable(search):
         raise BadInput("search: contains characters that cannot be printed.", field="search")
     feeds: QuerySet[Feed] = Feed.objects.order_by("slug")
-    if not principal.may_read(public=False):
+    feeds = feeds.filter(kind=kind) if kind else feeds.exclude(kind=Feed.Kind.CHANNEL)
+    if not principal.may_read(public=False, channel=kind == Feed.Kind.CHANNEL):
         feeds = feeds.filter(public=True)
     if search:
         feeds = feeds.filter(Q(slug__icontains=search) | Q(title__icontains=search))
-    if kind:
-        feeds = feeds.filter(kind=kind)
     return [_row_of(feed) for feed in feeds[skip : skip + limit]], feeds.count()
 
 
@@ -130,26 +123,35 @@ def create_feed(
     title: str = "",
     public: bool = False,
     latest_only: bool = False,
+    presence: bool = False,
+    join_leave: bool = False,
+    client_publish: bool = False,
+    recovery: str = Feed.Recovery.STREAM,
     retention_count: int | None = None,
     retention_age_s: float | None = None,
 ) -> FeedRef:
     """A new push feed; an empty title becomes the slug. Raises InvalidDraft, or Conflict on a taken slug."""
     problems: dict[str, str] = {}
-    check_slug(slug, problems, reserved=RESERVED_SLUGS)
+    check_slug(slug, problems)
     check_text(title, problems, field="title", limit=TITLE_LIMIT)
-    _check_retention(retention_count, retention_age_s, problems)
+    feed = Feed(
+        slug=slug,
+        title=title.strip() or slug,
+        public=public,
+        latest_only=latest_only,
+        presence=presence,
+        join_leave=join_leave,
+        client_publish=client_publish,
+        recovery=recovery,
+        retention_count=retention_count,
+        retention_age_s=retention_age_s,
+    )
+    _check_rules(feed, problems)
     if problems:
         raise InvalidDraft(problems)
     try:
         with transaction.atomic():
-            feed = Feed.objects.create(
-                slug=slug,
-                title=title.strip() or slug,
-                public=public,
-                latest_only=latest_only,
-                retention_count=retention_count,
-                retention_age_s=retention_age_s,
-            )
+            feed.save(force_insert=True)
     except IntegrityError:
         raise Conflict(f"slug: a feed named {slug} exists already.", field="slug") from None
     return ref_of(feed)
@@ -161,33 +163,47 @@ def change_feed(
     title: str | Keep = KEEP,
     public: bool | Keep = KEEP,
     latest_only: bool | Keep = KEEP,
+    presence: bool | Keep = KEEP,
+    join_leave: bool | Keep = KEEP,
+    client_publish: bool | Keep = KEEP,
+    recovery: str | Keep = KEEP,
     retention_count: int | Keep | None = KEEP,
     retention_age_s: float | Keep | None = KEEP,
 ) -> FeedRef:
-    """Change what is given of any feed; retention None is the site's. Raises NotFound or InvalidDraft."""
+    """Change what is given of any feed but a channel; retention None is the site's.
+
+    Raises NotFound, InvalidDraft, and Conflict for a channel.
+    """
+    given = {
+        "public": public,
+        "latest_only": latest_only,
+        "presence": presence,
+        "join_leave": join_leave,
+        "client_publish": client_publish,
+        "recovery": recovery,
+        "retention_count": retention_count,
+        "retention_age_s": retention_age_s,
+    }
     with transaction.atomic():
         feed = _locked(slug)
+        if feed.kind == Feed.Kind.CHANNEL:
+            raise Conflict("The rules of a channel are its namespace's: change HEADWATER_NAMESPACES.")
         problems: dict[str, str] = {}
         if title is not KEEP:
             check_text(title, problems, field="title", limit=TITLE_LIMIT)
             feed.title = title.strip() or slug
-        if public is not KEEP:
-            feed.public = public
-        if latest_only is not KEEP:
-            feed.latest_only = latest_only
-        if retention_count is not KEEP:
-            feed.retention_count = retention_count
-        if retention_age_s is not KEEP:
-            feed.retention_age_s = retention_age_s
-        _check_retention(feed.retention_count, feed.retention_age_s, problems)
+        for name, value in given.items():
+            if value is not KEEP:
+                setattr(feed, name, value)
+        _check_rules(feed, problems)
         if problems:
             raise InvalidDraft(problems)
-        feed.save(update_fields=["title", "public", "latest_only", "retention_count", "retention_age_s"])
+        feed.save(update_fields=["title", *given])
     return ref_of(feed)
 
 
 def delete_feed(slug: str) -> None:
-    """Delete a push feed with its journal. Raises NotFound, or Conflict for a feed that a source fills."""
+    """Delete a push feed or a channel with its journal. Raises NotFound, or Conflict for a source's feed."""
     with transaction.atomic():
         feed = _locked(slug)
         if feed.kind == Feed.Kind.SOURCE:
@@ -195,49 +211,18 @@ def delete_feed(slug: str) -> None:
         feed.delete()
 
 
-def is_slug(text: str) -> bool:
-    """Whether a feed or source could have this name at all."""
-    try:
-        SLUG_FORM(text)
-    except ValidationError:
-        return False
-    return True
-
-
-def is_printable(text: str) -> bool:
-    """Whether every database keeps this text as it is."""
-    return _UNPRINTABLE.search(text) is None
-
-
-def check_slug(
-    slug: str, problems: dict[str, str], *, field: str = "slug", reserved: Collection[str] = RESERVED_SLUGS
-) -> None:
-    """Note under `field` what is wrong with a name that is to become part of an address."""
-    if not is_slug(slug):
-        problems[field] = str(SLUG_FORM.message)
-    elif slug in reserved:
-        problems[field] = f"The name {slug} is an address of its own here. Choose another."
-
-
-def check_text(text: str, problems: dict[str, str], *, field: str, limit: int) -> None:
-    """Note under `field` what no database keeps: too many characters, or some that cannot be printed."""
-    if len(text) > limit:
-        problems[field] = f"At most {limit:,} characters; these are {len(text):,}."
-    elif not is_printable(text):
-        problems[field] = "Contains characters that cannot be printed."
-
-
-def _check_retention(count: Any, age_s: Any, problems: dict[str, str]) -> None:
-    if count is not None and not 1 <= count <= MOST_RETAINED:
-        problems["retention_count"] = (
-            f"Give a number of publications from 1 to {MOST_RETAINED:,}, or nothing."
-        )
-    if age_s is not None and not (math.isfinite(age_s) and 1 <= age_s <= LONGEST_RETENTION_S):
-        problems["retention_age_s"] = f"Give seconds from 1 to {LONGEST_RETENTION_S:,.0f}, or nothing."
+def _check_rules(feed: Feed, problems: dict[str, str]) -> None:
+    if feed.client_publish and feed.kind != Feed.Kind.PUSH:
+        problems["client_publish"] = "Only for push feeds: this one is filled by a source."
+    if feed.join_leave and not feed.presence:
+        problems["join_leave"] = "Only together with presence."
+    if feed.recovery not in Feed.Recovery.values:
+        problems["recovery"] = f"Give one of {', '.join(Feed.Recovery.values)}."
+    check_retention(feed.retention_count, feed.retention_age_s, problems)
 
 
 def _locked(slug: str) -> Feed:
-    feed = Feed.objects.select_for_update().filter(slug=slug).first() if is_slug(slug) else None
+    feed = Feed.objects.select_for_update().filter(slug=slug).first() if is_name(slug) else None
     if feed is None:
         raise NotFound("There is no feed of that name.", field="slug")
     return feed
@@ -252,6 +237,10 @@ def ref_of(feed: Feed) -> FeedRef:
         feed.kind,
         feed.public,
         feed.latest_only,
+        feed.presence,
+        feed.join_leave,
+        feed.client_publish,
+        feed.recovery,
         feed.retention_count,
         feed.retention_age_s,
     )

@@ -6,9 +6,11 @@ Sync functions, each one unit of work for `Database.read`. The journal is the tr
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from django.db.models import F, FilteredRelation, Q, QuerySet
+from django.db.models import F, FilteredRelation, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
 
 from realtime.errors import NotFound
 
@@ -33,6 +35,8 @@ def snapshots(feed_ids: Collection[int]) -> dict[int, Snapshot]:
             "offset",
             "newest__published_at",
             "newest__data",
+            "newest__info",
+            "newest__tags",
             "status_rev",
             "state",
             "last_ok_at",
@@ -41,10 +45,12 @@ def snapshots(feed_ids: Collection[int]) -> dict[int, Snapshot]:
         )
     )
     result = {}
-    for feed_id, slug, epoch, offset, published_at, data, rev, state, last_ok_at, next_poll_at, error in rows:
-        status = Status(rev, state_of(state), last_ok_at, next_poll_at, error)
+    for feed_id, slug, epoch, offset, published_at, data, info, tags, rev, state, *times, error in rows:
+        status = Status(rev, state_of(state), times[0], times[1], error)
         value = "null" if data is None else data
-        result[feed_id] = Snapshot(feed_id, slug, epoch, offset, published_at, value, status)
+        result[feed_id] = Snapshot(
+            feed_id, slug, epoch, offset, published_at, value, status, info or "", tags or ""
+        )
     return result
 
 
@@ -86,6 +92,79 @@ def history(
     return _affordable(entries.filter(offset__gt=since.offset).order_by("offset")[:limit], epoch)
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What `window` read.
+
+    epoch, offset   where the feed stands; no publication lies above it
+    floor           the offset below the oldest publication that is shown, `offset` when none is
+    publications    in the order asked for
+    recovered       everything after `since`, up to where the feed stands, is in `publications`
+    """
+
+    epoch: str
+    offset: int
+    floor: int
+    publications: list[Publication]
+    recovered: bool = False
+
+
+def window(
+    feed_id: int,
+    *,
+    size: int,
+    age_s: float,
+    limit: int,
+    since: Position | None = None,
+    reverse: bool = False,
+) -> Window:
+    """At most `limit` publications; of the feed's, the `size` newest of the last `age_s` seconds count.
+
+    since     those after this offset or, in reverse, those before it; an empty epoch is the present one
+    reverse   newest first, else oldest first
+    limit     0: where the feed stands, and no publications
+
+    Past size or age nothing is shown, whether it was trimmed or not. An epoch in `since` that is not the
+    feed's gives no publications. Fewer than `limit` when they pass `HISTORY_LIMIT_CHARACTERS` together, but
+    one at least. Raises NotFound when the feed is gone.
+    """
+    young = JournalEntry.objects.filter(
+        feed=OuterRef("pk"), published_at__gte=timezone.now() - timedelta(seconds=age_s)
+    )
+    row = (
+        Feed.objects.filter(pk=feed_id)
+        .annotate(first_young=Subquery(young.order_by("published_at", "offset").values("offset")[:1]))
+        .values_list("epoch", "offset", "first_young")
+        .first()
+    )
+    if row is None:
+        raise NotFound("This feed does not exist any more.")
+    epoch, top, first_young = row
+    floor = top if first_young is None else max(min(first_young - 1, top), top - size)
+    nothing = Window(epoch, top, floor, [])
+    if since is not None and since.epoch not in ("", epoch):
+        return nothing
+    after, before = floor, top + 1
+    if since is not None and reverse:
+        before = min(before, since.offset)
+    elif since is not None:
+        after = max(after, since.offset)
+    publications = []
+    if limit > 0 and before - after > 1:
+        # Offsets have no holes, so these bounds hold even if more was published or trimmed meanwhile.
+        entries = JournalEntry.objects.filter(feed_id=feed_id, offset__gt=after, offset__lt=before)
+        publications = _affordable(entries.order_by("-offset" if reverse else "offset")[:limit], epoch)
+    recovered = since is not None and not reverse and _continues(publications, since.offset, top)
+    return Window(epoch, top, floor, publications, recovered)
+
+
+def _continues(publications: list[Publication], offset: int, top: int) -> bool:
+    """Whether these, oldest first and without holes, are all from the offset up to the top."""
+    if not publications:
+        return offset == top
+    return publications[0].offset == offset + 1 and publications[-1].offset == top
+
+
 def holds_next(feed_id: int, since: Position) -> bool:
     """Whether nothing after `since` is lost: it is of the feed's epoch, and the next entry is still there."""
     mark = marks([feed_id]).get(feed_id)
@@ -107,15 +186,18 @@ def _affordable(entries: QuerySet[JournalEntry], epoch: str) -> list[Publication
     """The first of these entries, up to the limit of characters; read piece by piece, not all at once."""
     taken: list[Publication] = []
     room = HISTORY_LIMIT_CHARACTERS
-    rows = entries.values_list("feed_id", "offset", "published_at", "data")
-    for feed_id, offset, at, data in rows.iterator(chunk_size=20):
-        room -= len(data)
+    rows = entries.values_list("feed_id", "offset", "published_at", "data", "info", "tags")
+    for feed_id, offset, at, data, info, tags in rows.iterator(chunk_size=20):
+        room -= len(data) + len(info) + len(tags)
         if room < 0 and taken:
             break
-        taken.append(Publication(feed_id, epoch, offset, at, data))
+        taken.append(Publication(feed_id, epoch, offset, at, data, info, tags))
     return taken
 
 
 def _publications(entries: QuerySet[JournalEntry], epoch: str) -> list[Publication]:
-    rows = entries.values_list("feed_id", "offset", "published_at", "data")
-    return [Publication(feed_id, epoch, offset, at, data) for feed_id, offset, at, data in rows]
+    rows = entries.values_list("feed_id", "offset", "published_at", "data", "info", "tags")
+    return [
+        Publication(feed_id, epoch, offset, at, data, info, tags)
+        for feed_id, offset, at, data, info, tags in rows
+    ]

@@ -13,6 +13,7 @@ SLUG_FORM = RegexValidator(
     r"^[a-z0-9](?:[a-z0-9_-]{0,98}[a-z0-9])?\Z",
     "Use 1 to 100 lower-case letters, digits, hyphens and underscores, a letter or digit at both ends.",
 )
+SLUG_LIMIT = 256  # a channel's name has 255 characters, and may stand behind a colon
 
 
 class Feed(models.Model):
@@ -21,6 +22,11 @@ class Feed(models.Model):
     class Kind(models.TextChoices):
         SOURCE = "source", "filled by a source"
         PUSH = "push", "published by other programs"
+        CHANNEL = "channel", "opened by SDK clients"
+
+    class Recovery(models.TextChoices):
+        STREAM = "stream", "every publication that it missed"
+        CACHE = "cache", "the newest value"
 
     class State(models.TextChoices):
         FRESH = "fresh", "fresh"
@@ -28,12 +34,32 @@ class Feed(models.Model):
         FAILING = "failing", "failing"
         PAUSED = "paused", "paused"
 
-    slug = models.CharField(max_length=100, unique=True, validators=[SLUG_FORM])
+    # SLUG_FORM, but for channels: their slug is their name. The catalogs check it.
+    slug = models.CharField(max_length=SLUG_LIMIT, unique=True)
     title = models.CharField(max_length=200)
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.PUSH)
     public = models.BooleanField(default=False, help_text="Anybody may read it, without an account.")
     latest_only = models.BooleanField(
         default=False, help_text="A reader who falls behind skips to the newest value."
+    )
+    # For SDK clients. Defaults in the database too, so that processes of the release before may add feeds.
+    presence = models.BooleanField(
+        default=False, db_default=False, help_text="Who is subscribed is kept, and shown to subscribers."
+    )
+    join_leave = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Subscribers may ask who comes and goes. Needs presence.",
+    )
+    client_publish = models.BooleanField(
+        default=False, db_default=False, help_text="Subscribers may publish. For push feeds only."
+    )
+    recovery = models.CharField(
+        max_length=6,
+        choices=Recovery,
+        default=Recovery.STREAM,
+        db_default=Recovery.STREAM,
+        help_text="What an SDK client gets when it comes back.",
     )
     retention_count = models.PositiveIntegerField(
         null=True,
@@ -48,6 +74,8 @@ class Feed(models.Model):
         help_text="Seconds kept; empty: the site's setting.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # Of channels only; see `channels`.
+    used_at = models.DateTimeField(null=True, editable=False)
 
     # Position. Only the store writes these.
     epoch = models.CharField(max_length=16, default=new_epoch, editable=False)
@@ -76,6 +104,10 @@ class JournalEntry(models.Model):
     offset = models.BigIntegerField()
     published_at = models.DateTimeField()
     data = models.TextField()
+    # JSON texts as `Publication` has them. Defaults in the database, so that processes of the release before
+    # may write while the others are being replaced.
+    info = models.TextField(blank=True, default="", db_default="")
+    tags = models.TextField(blank=True, default="", db_default="")
 
     class Meta:
         verbose_name_plural = "journal entries"
@@ -85,6 +117,23 @@ class JournalEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.feed_id}:{self.offset}"
+
+
+class IdempotencyKey(models.Model):
+    """A publication that was asked for under a key, and where it is. Forgotten after five minutes."""
+
+    id = models.BigAutoField(primary_key=True)
+    feed = models.ForeignKey(Feed, on_delete=models.CASCADE, related_name="+")
+    digest = models.CharField(max_length=64)
+    epoch = models.CharField(max_length=16)
+    offset = models.BigIntegerField()
+    made_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["feed", "digest"], name="one_position_per_key")]
+
+    def __str__(self) -> str:
+        return f"{self.feed_id}:{self.digest[:8]}"
 
 
 class ApiToken(models.Model):

@@ -27,13 +27,19 @@ def state_of(text: str) -> State:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One change of a feed. `data` is JSON text; `published_at` is aware and in UTC."""
+    """One change of a feed. `data` is JSON text; `published_at` is aware and in UTC.
+
+    info   who published it, as the JSON text of an object; empty unless a client did
+    tags   what the publisher said about it, as the JSON text of an object of strings; empty: nothing
+    """
 
     feed_id: int
     epoch: str
     offset: int
     published_at: datetime
     data: str
+    info: str = ""
+    tags: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,8 @@ class Snapshot:
     published_at: datetime | None
     data: str
     status: Status
+    info: str = ""
+    tags: str = ""
 
 
 @dataclass(frozen=True, slots=True)

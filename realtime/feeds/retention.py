@@ -1,12 +1,14 @@
 """Trimming the journal: by count and age, a bounded bite at a time, away from the hot path.
 
-Refuses to touch a feed's newest publication or its offset, so an offset is never used twice.
+Refuses to touch a feed's offset, so an offset is never used twice, and a feed's newest publication, but for
+channels: what is said there is forgotten in time. Channels that nobody uses are deleted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -17,12 +19,15 @@ from realtime.conf import conf
 from realtime.errors import Unavailable
 
 from .database import Database
+from .idempotency import forget_old
 from .models import Feed, JournalEntry
 
 logger = logging.getLogger(__name__)
 
 TRIM_EVERY_S = 60.0
 BITE = 1_000
+# A channel is deleted when it was used by nobody for this long and longer than its publications live.
+UNUSED_S = 86_400.0
 
 
 def overfull(now: datetime) -> list[int]:
@@ -31,20 +36,22 @@ def overfull(now: datetime) -> list[int]:
     rows = Feed.objects.annotate(
         oldest=Subquery(oldest.values("offset")[:1]),
         oldest_at=Subquery(oldest.values("published_at")[:1]),
-    ).values_list("pk", "offset", "oldest", "oldest_at", "retention_count", "retention_age_s")
+    ).values_list("pk", "kind", "offset", "oldest", "oldest_at", "retention_count", "retention_age_s")
     return [
         feed_id
-        for feed_id, offset, first, first_at, count, age_s in rows.order_by("pk")
+        for feed_id, kind, offset, first, first_at, count, age_s in rows.order_by("pk")
         if first is not None
-        and first < offset
+        and first < _end(kind, offset)
         and (first <= offset - _count(count) or first_at < now - _age(age_s))
     ]
 
 
-def trim(feed_id: int, now: datetime) -> int:
+def trim(feed_id: int, now: datetime, *, everything: bool = False) -> int:
     """Delete at most `BITE` entries past the feed's count or age, oldest first; how many. One unit of work.
 
-    The newest entry stays, however old it is.
+    everything   whatever its count and age
+
+    The newest entry stays, however old it is, but for a channel's.
     """
     with transaction.atomic():
         # Under the row's lock, so that the stream cannot be reborn in between.
@@ -55,14 +62,16 @@ def trim(feed_id: int, now: datetime) -> int:
         first = entries.order_by("offset").values_list("offset", flat=True).first()
         if first is None:
             return 0
-        young = entries.filter(published_at__gte=now - _age(feed.retention_age_s)).order_by("published_at")
+        young = entries.filter(published_at__gte=now - _age(feed.retention_age_s))
+        young = young.order_by("published_at", "offset")
         first_young = young.values_list("offset", flat=True).first()
+        last = _end(feed.kind, feed.offset)
         keep_from = max(
             feed.offset - _count(feed.retention_count) + 1,
-            feed.offset if first_young is None else first_young,
+            last if first_young is None or everything else first_young,
         )
         # Offsets have no holes: a range of offsets bounds the number of rows.
-        end = min(keep_from, feed.offset, first + BITE)
+        end = min(keep_from, last, first + BITE)
         deleted, _ = entries.filter(offset__lt=end).delete()
     return deleted
 
@@ -79,16 +88,59 @@ async def trim_all(database: Database, now: datetime) -> int:
     return total
 
 
+def unused(now: datetime) -> list[int]:
+    """The channels that nobody has used for longer than their age and a day. One query."""
+    rows = (
+        Feed.objects.filter(kind=Feed.Kind.CHANNEL, used_at__lt=now - timedelta(seconds=UNUSED_S))
+        .order_by("pk")
+        .values_list("pk", "used_at", "last_ok_at", "retention_age_s")
+    )
+    return [feed_id for feed_id, *times, age_s in rows if _is_unused(times, age_s, now)]
+
+
+def delete_unused(feed_id: int, now: datetime) -> int:
+    """Delete this channel, unless it has been used meanwhile; how many were deleted. One unit of work."""
+    with transaction.atomic():
+        # Under the row's lock: who opens it or publishes has done so before, or finds it gone.
+        feed = Feed.objects.select_for_update().filter(pk=feed_id, kind=Feed.Kind.CHANNEL).first()
+        if feed is None or not _is_unused([feed.used_at, feed.last_ok_at], feed.retention_age_s, now):
+            return 0
+        feed.delete()
+    return 1
+
+
+async def delete_all_unused(database: Database, now: datetime) -> int:
+    """Delete every channel that is unused; how many. Raises Unavailable."""
+    return sum([await database.write(delete_unused, id_, now) for id_ in await database.read(unused, now)])
+
+
 async def keep_trimmed(database: Database) -> None:
-    """`trim_all` now and then every minute, for ever. A database that is away is tried again."""
+    """`trim_all` and `delete_all_unused` now and then every minute, for ever, and forget old keys.
+
+    A database that is away is tried again.
+    """
     while True:
         try:
-            deleted = await trim_all(database, timezone.now())
+            entries = await trim_all(database, timezone.now())
+            channels = await delete_all_unused(database, timezone.now())
+            while await database.write(forget_old, timezone.now()):
+                pass
         except Unavailable:
             logger.warning("trimming_failed")
         else:
-            logger.debug("journal_trimmed entries=%d", deleted)
+            logger.debug("journal_trimmed entries=%d channels=%d", entries, channels)
         await asyncio.sleep(TRIM_EVERY_S)
+
+
+def _end(kind: str, offset: int) -> int:
+    """The offset from which on a feed's entries are never trimmed by age."""
+    return offset + 1 if kind == Feed.Kind.CHANNEL else offset
+
+
+def _is_unused(times: Iterable[datetime | None], age_s: float | None, now: datetime) -> bool:
+    """Whether all these times, at which a channel was opened, watched or published to, are long past."""
+    limit = now - _age(age_s) - timedelta(seconds=UNUSED_S)
+    return all(time is None or time < limit for time in times)
 
 
 def _count(own: int | None) -> int:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import async_to_sync
@@ -17,8 +19,8 @@ from django.db import transaction
 from realtime.conf import conf
 from realtime.errors import NotFound
 
-from .announcement import Announcement, to_message
-from .broker import Broker, group_of
+from .announcement import Announcement, Signal, addressed
+from .broker import Broker
 from .database import Database
 from .models import Feed
 from .position import Position
@@ -29,10 +31,14 @@ logger = logging.getLogger(__name__)
 
 
 class Feeds:
-    """`database`, `store`, `broker` and `supervisor`, all of one loop. Close it before the loop ends."""
+    """`database`, `store`, `broker` and `supervisor`, all of one loop. Close it before the loop ends.
+
+    closing   what others want done before these are closed
+    """
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
+        self.closing = AsyncExitStack()
         self.supervisor = Supervisor()
         self.database = Database(threads=conf().database_threads)
         self.broker = Broker(_layer(), self.supervisor)
@@ -49,6 +55,7 @@ class Feeds:
 
     async def aclose(self) -> None:
         """Save and announce what waits, end all tasks, close all connections."""
+        await self.closing.aclose()
         await self.store.aclose()
         await self.broker.aclose()
         await self.supervisor.aclose()
@@ -82,20 +89,30 @@ def write_now(writes: Sequence[Write]) -> list[Written | NotFound]:
 
 def announce_now(told: Sequence[Announcement]) -> None:
     """Announce committed work from sync code. A layer that is away is no error: the journal has it."""
+    _tell(told)
+
+
+def signal_now(group: str, signal: Mapping[str, Any]) -> None:
+    """`Broker.signal` from sync code; lost when the layer is away. Raises what that raises."""
+    _tell([Signal.of(group, signal)])
+
+
+def _tell(told: Sequence[Announcement | Signal]) -> None:
+    """By a running loop's broker, where this process has one; else straight to a layer of many processes."""
     running = [feeds for feeds in list(_by_loop.values()) if feeds.loop.is_running()]
     if running:
-        for announcement in told:
-            running[0].loop.call_soon_threadsafe(running[0].broker.announce, announcement)
+        for each in told:
+            running[0].loop.call_soon_threadsafe(running[0].broker.send, each)
     elif not isinstance(_layer(), InMemoryChannelLayer):
         async_to_sync(_send)(told)
 
 
-async def _send(told: Sequence[Announcement]) -> None:
+async def _send(told: Sequence[Announcement | Signal]) -> None:
     layer = _layer()
     try:
         async with asyncio.timeout(5):
-            for announcement in told:
-                await layer.group_send(group_of(announcement.feed_id), to_message(announcement))
+            for each in told:
+                await layer.group_send(*addressed(each))
     except Exception as error:
         # Whatever the layer's driver raises: the commit stands, and watchers find it in the journal.
         logger.warning("layer_away while=send %s", type(error).__name__)
@@ -104,13 +121,14 @@ async def _send(told: Sequence[Announcement]) -> None:
 def publish(slug: str, value: object) -> Position:
     """Publish from sync code: a shell, a signal, a task. Returns the feed's position after it.
 
+    On a channel a value that equals the one before is a publication too.
     Takes part in a surrounding transaction: watchers hear of it when that commits. Raises BadInput, TooLarge
     (field `data`), NotFound (field `feed`).
     """
-    feed_id = Feed.objects.filter(slug=slug).values_list("pk", flat=True).first()
-    if feed_id is None:
+    row = Feed.objects.filter(slug=slug).values_list("pk", "kind").first()
+    if row is None:
         raise NotFound(f"There is no feed {slug!r}.", field="feed")
-    (result,) = write_now([publication_write(feed_id, value)])
+    (result,) = write_now([publication_write(row[0], value, always=row[1] == Feed.Kind.CHANNEL)])
     if isinstance(result, NotFound):
         raise result
     return result.position

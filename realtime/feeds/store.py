@@ -21,6 +21,7 @@ from realtime.errors import HeadwaterError, NotFound, Unavailable
 
 from .announcement import Announcement
 from .database import Database
+from .idempotency import Key, find_made, keep_made
 from .models import Feed, JournalEntry
 from .position import Position
 from .publication import Publication, State, Status, digest_of, encode_data
@@ -43,17 +44,26 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """What to record for one feed: a value as JSON text, its health, or both."""
+    """What to record for one feed: a value as JSON text, its health, or both.
+
+    info, tags   of the value's publication, see `Publication`
+    always       the value is a publication even when it equals the one before
+    key          makes it once: repeated within five minutes, it comes to what it came to then
+    """
 
     feed_id: int
     data: str | None = None
     health: Health | None = None
+    info: str = ""
+    tags: str = ""
+    always: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write came to. `publication` is None when the value had not changed; `status` is None when
-    watchers need not be told of one."""
+    """What a write came to. `publication` is None when the value had not changed, or the write was a repeated
+    one; `status` is None when watchers need not be told of one."""
 
     position: Position
     publication: Publication | None
@@ -77,13 +87,13 @@ class _Row:
             self.error,
         ) = columns
 
-    def publish(self, feed_id: int, data: str, now: datetime) -> Publication | None:
+    def publish(self, write: Write, data: str, now: datetime) -> Publication | None:
         digest = digest_of(data)
-        if digest == self.digest:
+        if digest == self.digest and not write.always:
             return None
         self.digest = digest
         self.offset += 1
-        return Publication(feed_id, self.epoch, self.offset, now, data)
+        return Publication(write.feed_id, self.epoch, self.offset, now, data, write.info, write.tags)
 
     def set_health(self, health: Health, *, published: bool) -> Status | None:
         """Every write tells watchers something: an update, a status, or both if the state changed."""
@@ -122,23 +132,50 @@ def commit(writes: Sequence[Write]) -> list[Written | NotFound]:
             )
         }
         now = timezone.now()
-        results = [_apply(rows, write, now) for write in writes]
-        JournalEntry.objects.bulk_create(
-            JournalEntry(feed_id=p.feed_id, offset=p.offset, published_at=p.published_at, data=p.data)
-            for p in (result.publication for result in results if isinstance(result, Written))
-            if p is not None
-        )
+        keys = {(write.feed_id, write.key) for write in writes if write.key}
+        made = find_made(keys, now) if keys else {}
+        repeated = set(made)
+        results = [_apply(rows, write, now, made) for write in writes]
+        if made.keys() - repeated:
+            keep_made({key: made[key] for key in made.keys() - repeated}, now)
+        _insert([result.publication for result in results if isinstance(result, Written)], now)
         _save(rows)
     return results
 
 
-def _apply(rows: dict[int, _Row], write: Write, now: datetime) -> Written | NotFound:
+def _apply(
+    rows: dict[int, _Row], write: Write, now: datetime, made: dict[Key, Position]
+) -> Written | NotFound:
     row = rows.get(write.feed_id)
     if row is None:
         return NotFound("This feed does not exist any more.")
-    publication = row.publish(write.feed_id, write.data, now) if write.data is not None else None
+    if write.key and (write.feed_id, write.key) in made:
+        return Written(made[write.feed_id, write.key], None, None)
+    publication = row.publish(write, write.data, now) if write.data is not None else None
     status = row.set_health(write.health, published=publication is not None) if write.health else None
-    return Written(Position(row.epoch, row.offset), publication, status)
+    position = Position(row.epoch, row.offset)
+    if write.key:
+        made[write.feed_id, write.key] = position
+    return Written(position, publication, status)
+
+
+def _insert(publications: Sequence[Publication | None], now: datetime) -> None:
+    """Write the entries, all of one time. With model instances and `bulk_create` it costs twice as much."""
+    rows = [(p.feed_id, p.offset, p.data, p.info, p.tags) for p in publications if p is not None]
+    if not rows:
+        return
+    quote = connection.ops.quote_name
+    names = ("published_at", "feed_id", "offset", "data", "info", "tags")
+    insert = f"INSERT INTO {quote(JournalEntry._meta.db_table)} ({', '.join(map(quote, names))})"
+    at = JournalEntry._meta.get_field("published_at").get_db_prep_save(now, connection)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            arrays = "%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[]"
+            columns = list(map(list, zip(*rows, strict=True)))
+            sql = f"{insert} SELECT %s, * FROM unnest({arrays})"  # noqa: S608 - constants
+            cursor.execute(sql, [at, *columns])
+        else:
+            cursor.executemany(f"{insert} VALUES (%s, %s, %s, %s, %s, %s)", [(at, *row) for row in rows])
 
 
 def _save(rows: dict[int, _Row]) -> None:
@@ -183,10 +220,10 @@ def announcements(writes: Sequence[Write], results: Sequence[Written | NotFound]
     ]
 
 
-def publication_write(feed_id: int, value: Any) -> Write:
+def publication_write(feed_id: int, value: Any, *, always: bool = False) -> Write:
     """A pushed value as a write that makes its feed fresh. Raises BadInput or TooLarge on `data`."""
     data = encode_data(value, limit_bytes=conf().value_limit_bytes)
-    return Write(feed_id, data, Health("fresh", timezone.now(), None))
+    return Write(feed_id, data, Health("fresh", timezone.now(), None), always=always)
 
 
 class Store:
@@ -198,12 +235,14 @@ class Store:
         self._waiting: deque[tuple[Write, asyncio.Future[Written]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
 
-    async def publish(self, feed_id: int, value: Any) -> Written:
+    async def publish(self, feed_id: int, value: Any, *, always: bool = False) -> Written:
         """Commit a value as the feed's newest publication, unless it equals the one before.
+
+        always   then too
 
         Returns after the commit. Raises BadInput or TooLarge (field `data`), NotFound, Unavailable.
         """
-        return await self.write(publication_write(feed_id, value))
+        return await self.write(publication_write(feed_id, value, always=always))
 
     async def write(self, write: Write) -> Written:
         """Commit one write and announce it. Returns after the commit; raises NotFound or Unavailable."""

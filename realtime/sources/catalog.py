@@ -161,6 +161,7 @@ def _apply_feeds(source: Source, drafts: Iterable[FeedDraft]) -> None:
                 title=title,
                 public=draft.public,
                 kind=Feed.Kind.SOURCE,
+                recovery=Feed.Recovery.CACHE,
                 state=state,
                 next_poll_at=source.next_poll_at,
             )

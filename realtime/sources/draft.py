@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from realtime.conf import conf
 from realtime.errors import BadInput, FetchError
-from realtime.feeds.catalog import TITLE_LIMIT, check_slug, check_text
+from realtime.feeds.checks import TITLE_LIMIT, check_slug, check_text
 
 from .extract import compile_expression
 from .guard import DEFAULT_PORTS, URL_LIMIT, AllowedNetworks

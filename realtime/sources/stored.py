@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from realtime.errors import BadInput, InvalidDraft, NotFound
-from realtime.feeds.catalog import is_printable, is_slug
+from realtime.feeds.checks import is_printable, is_slug
 
 from .draft import FeedDraft, SourceDraft, origin_of
 from .models import Source

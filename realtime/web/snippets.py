@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Snippet:
 
 def snippets(base: str, slug: str, *, public: bool) -> tuple[Snippet, ...]:
     """`base` is this site's address without the last slash. Private feeds need a token: a variable."""
+    slug = quote(slug, safe="")  # a channel's name may hold anything
     socket = f"ws{base.removeprefix('http')}/ws/feeds/{slug}/"
     header = "" if public else '-H "Authorization: Bearer $TOKEN" '
     query = "" if public else "?token=$TOKEN"

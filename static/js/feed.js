@@ -75,7 +75,7 @@ function receive(message) {
 /** The value as the server rendered it is for reading; the chart wants the data itself. */
 async function startChart() {
   try {
-    const answer = await fetch(`/api/feeds/${slug}`);
+    const answer = await fetch(`/api/feeds/${encodeURIComponent(slug)}`);
     if (!answer.ok) return;
     const { data } = await answer.json();
     chart ??= new FeedChart(slug, data);

@@ -33,7 +33,7 @@ export async function readHistory(slug, seconds, signal) {
   let before = "";
   for (let page = 0; page < MOST_PAGES; page += 1) {
     const query = new URLSearchParams({ limit: PAGE, ...(start && { start }), ...(before && { before }) });
-    const answer = await fetch(`/api/feeds/${slug}/history?${query}`, { signal });
+    const answer = await fetch(`/api/feeds/${encodeURIComponent(slug)}/history?${query}`, { signal });
     if (!answer.ok) throw new Error(`the history answered ${answer.status}`);
     const { epoch: now, publications } = await answer.json();
     if (epoch && now !== epoch) break; // reborn meanwhile: what follows is of another life

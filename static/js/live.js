@@ -43,7 +43,7 @@ export class Live {
   #address() {
     const url = new URL("/ws/feeds/", location.href);
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const feeds = [...this.positions].map(([slug, { epoch, offset }]) => `feed=${slug}${epoch ? `@${epoch}:${offset}` : ""}`);
+    const feeds = [...this.positions].map(([slug, { epoch, offset }]) => `feed=${encodeURIComponent(slug)}${epoch ? `@${epoch}:${offset}` : ""}`);
     return `${url}?${feeds.join("&")}`;
   }
 

@@ -19,9 +19,9 @@ from realtime.feeds.announcement import (
     CARRIED_LIMIT_CHARACTERS,
     Announcement,
     from_message,
+    group_of,
     to_message,
 )
-from realtime.feeds.broker import group_of
 from realtime.feeds.publication import Publication, Status
 from tests.feeds.broking import announcement, process, redis_layer, until
 from tests.services import Redis
@@ -99,11 +99,22 @@ def test_a_large_value_is_announced_by_its_position_alone() -> None:
     assert from_message(sent).behind == ("e", 5)
 
 
+def test_a_value_is_not_carried_with_an_info_that_is_too_large() -> None:
+    info = "x" * CARRIED_LIMIT_CHARACTERS
+    sent = to_message(Announcement(1, (Publication(1, "e", 5, NOW, "1", info),)))
+    assert "items" not in sent
+    assert from_message(sent).behind == ("e", 5)
+
+
+def test_a_message_carries_nothing_for_an_info_and_tags_that_are_empty() -> None:
+    assert to_message(announcement(1, 5))["items"] == [[5, NOW.isoformat(), "1"]]
+
+
 moments = st.none() | st.datetimes(timezones=st.just(UTC))
 
 
 @given(
-    data=st.lists(st.text(max_size=20), max_size=3),
+    texts=st.lists(st.tuples(*[st.text(max_size=20)] * 3), max_size=3),
     status=st.none()
     | st.builds(
         Status,
@@ -114,8 +125,8 @@ moments = st.none() | st.datetimes(timezones=st.just(UTC))
         st.text(max_size=20),
     ),
 )
-def test_a_message_gives_the_announcement_back(data: list[str], status: Any) -> None:
-    publications = tuple(Publication(3, "e", offset, NOW, text) for offset, text in enumerate(data, 1))
+def test_a_message_gives_the_announcement_back(texts: list[tuple[str, str, str]], status: Any) -> None:
+    publications = tuple(Publication(3, "e", offset, NOW, *each) for offset, each in enumerate(texts, 1))
     sent = Announcement(3, publications, status)
     assert from_message(to_message(sent)) == sent
 

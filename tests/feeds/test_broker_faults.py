@@ -10,7 +10,8 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 
 from realtime.feeds import broker as broker_module
-from realtime.feeds.broker import Broker, group_of
+from realtime.feeds.announcement import group_of, to_message
+from realtime.feeds.broker import Broker
 from realtime.feeds.layer import PipelinedPubSubLayer
 from realtime.feeds.supervision import Supervisor
 from tests.feeds.broking import FragileLayer, announcement, process, until
@@ -122,9 +123,7 @@ async def test_an_echo_from_before_the_failure_does_not_say_that_the_layer_is_ba
         broker.announce(announcement(1, 1))
         await until(lambda: not broker.connected)
         await InMemoryChannelLayer.send(layer, channel, echo)
-        await InMemoryChannelLayer.group_send(
-            layer, group_of(1), broker_module.to_message(announcement(1, 2))
-        )
+        await InMemoryChannelLayer.group_send(layer, group_of(1), to_message(announcement(1, 2)))
         await heard.until(lambda offsets: offsets == [2])
         assert not broker.connected
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 
 from realtime.errors import Conflict, InvalidDraft, NotFound
 from realtime.feeds import catalog
@@ -51,6 +53,8 @@ def test_a_name_that_makes_an_address_is_taken(slug: str) -> None:
         {"retention_age_s": 0.0},
         {"retention_age_s": float("inf")},
         {"retention_age_s": 1e300},
+        {"join_leave": True},
+        {"recovery": "never"},
     ],
 )
 def test_a_wrong_change_is_refused_by_name_and_changes_nothing(fields: dict[str, Any]) -> None:
@@ -98,6 +102,24 @@ def test_a_feed_that_a_source_fills_is_deleted_with_its_source_only() -> None:
     Feed.objects.create(slug="polled", title="Polled", kind=Feed.Kind.SOURCE)
     with pytest.raises(Conflict, match="source"):
         catalog.delete_feed("polled")
+
+
+def test_clients_publish_to_push_feeds_only() -> None:
+    polled = Feed.objects.create(slug="polled", title="Polled", kind=Feed.Kind.SOURCE)
+    with pytest.raises(InvalidDraft, match="client_publish: Only for push feeds"):
+        catalog.change_feed("polled", client_publish=True)
+    assert not Feed.objects.get(pk=polled.pk).client_publish
+    made = catalog.create_feed("lab", presence=True, join_leave=True, client_publish=True, recovery="cache")
+    assert (made.presence, made.join_leave, made.client_publish, made.recovery) == (True, True, True, "cache")
+    assert catalog.find_feed("lab") == made
+
+
+def test_feeds_that_sources_fill_already_begin_with_recovery_by_the_newest_value() -> None:
+    for kind in ("source", "push"):
+        Feed.objects.create(slug=kind, title=kind, kind=kind)
+    migration = import_module("realtime.migrations.0004_sdk_rules")
+    migration.recover_by_the_newest_value(apps, None)
+    assert dict(Feed.objects.values_list("slug", "recovery")) == {"source": "cache", "push": "stream"}
 
 
 def test_a_private_feed_is_as_unknown_as_one_that_does_not_exist() -> None:

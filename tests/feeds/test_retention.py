@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from realtime.feeds import retention
+from realtime.feeds.channels import note_use
 from realtime.feeds.database import Database
+from realtime.feeds.journal import snapshots
 from realtime.feeds.models import Feed, JournalEntry
-from realtime.feeds.retention import overfull, trim, trim_all
+from realtime.feeds.retention import delete_all_unused, delete_unused, overfull, trim, trim_all, unused
 from realtime.feeds.store import Write, commit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -18,7 +20,7 @@ NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 
 def make_feed(slug: str = "quotes", *, entries: int = 0, every_s: float = 1, **fields: object) -> Feed:
     """A feed whose newest entry is from noon and whose others lie `every_s` apart before it."""
-    feed = Feed.objects.create(slug=slug, title=slug, offset=entries, **fields)
+    feed: Feed = Feed.objects.create(slug=slug, title=slug, offset=entries, **fields)
     JournalEntry.objects.bulk_create(
         JournalEntry(
             feed=feed,
@@ -81,6 +83,90 @@ def test_an_offset_is_never_used_again() -> None:
     (written,) = commit([Write(feed.pk, data='"next"')])
     assert written.position.offset == 11  # type: ignore[union-attr]
     assert offsets(feed) == [10, 11]
+
+
+def test_a_channels_newest_entry_goes_with_its_age_and_its_position_stays() -> None:
+    channel = make_feed("chat:room", entries=5, every_s=60, retention_age_s=90, kind=Feed.Kind.CHANNEL)
+    trim(channel.pk, NOON)
+    assert offsets(channel) == [4, 5]
+    late = NOON + timedelta(seconds=91)
+    assert overfull(late) == [channel.pk]
+    assert trim(channel.pk, late) == 2
+    assert overfull(late) == []
+    snapshot = snapshots([channel.pk])[channel.pk]
+    assert (snapshot.offset, snapshot.data, snapshot.published_at) == (5, "null", None)
+    (written,) = commit([Write(channel.pk, data='"next"', always=True)])
+    assert written.position.offset == 6  # type: ignore[union-attr]
+
+
+def test_a_channels_newest_entry_is_not_trimmed_by_its_count() -> None:
+    channel = make_feed("chat:room", entries=5, retention_count=1, kind=Feed.Kind.CHANNEL)
+    trim(channel.pk, NOON)
+    assert offsets(channel) == [5]
+
+
+def test_entries_of_the_same_moment_are_trimmed_together() -> None:
+    feed = make_feed(entries=6, every_s=0, retention_age_s=10)
+    feed.entries.filter(offset__lte=2).update(published_at=NOON - timedelta(seconds=60))
+    trim(feed.pk, NOON)
+    assert offsets(feed) == [3, 4, 5, 6]
+
+
+def make_channel(slug: str, **ago_s: float) -> Feed:
+    """A channel whose publications live for 60 s, and that was opened or published to that long ago."""
+    times = {name: NOON - timedelta(seconds=seconds) for name, seconds in ago_s.items()}
+    return make_feed(slug, entries=3, kind=Feed.Kind.CHANNEL, retention_age_s=60, **times)
+
+
+DAY = 86_400
+
+
+async def test_channels_that_nobody_uses_for_their_age_and_a_day_are_deleted() -> None:
+    database = Database(threads=2)
+
+    def make() -> None:
+        make_feed("push", entries=1)
+        make_channel("chat:unused", used_at=DAY + 61)
+        make_channel("chat:silent", used_at=DAY + 61, last_ok_at=DAY + 61)
+        make_channel("chat:opened", used_at=DAY + 59, last_ok_at=9 * DAY)
+        make_channel("chat:published", used_at=9 * DAY, last_ok_at=DAY + 59)
+
+    try:
+        await database.write(make)
+        assert await delete_all_unused(database, NOON) == 2
+        left = await database.read(lambda: sorted(Feed.objects.values_list("slug", flat=True)))
+        assert left == ["chat:opened", "chat:published", "push"]
+    finally:
+        await database.aclose()
+
+
+async def test_whoever_keeps_the_journal_trimmed_deletes_unused_channels_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(retention, "TRIM_EVERY_S", 0.01)
+    database = Database(threads=2)
+    await database.write(lambda: make_channel("chat:unused", used_at=2 * DAY))
+    await database.write(lambda: make_feed("push", entries=9, retention_count=1))
+    task = asyncio.create_task(retention.keep_trimmed(database))
+    try:
+        async with asyncio.timeout(30):
+            while await database.read(lambda: JournalEntry.objects.count() + Feed.objects.count()) > 2:  # noqa: ASYNC110 - rows
+                await asyncio.sleep(0.01)
+        assert await database.read(lambda: Feed.objects.get().slug) == "push"
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await database.aclose()
+
+
+def test_a_channel_that_was_used_a_moment_ago_is_not_deleted() -> None:
+    channel = make_channel("chat:room", used_at=9 * DAY)
+    assert unused(NOON) == [channel.pk]
+    note_use([channel.pk], NOON)
+    assert delete_unused(channel.pk, NOON) == 0
+    feed = make_feed("push")
+    assert delete_unused(feed.pk, NOON) == 0
+    assert Feed.objects.count() == 2
 
 
 async def test_trimming_takes_bounded_bites_until_nothing_is_left_to_take(

@@ -64,6 +64,36 @@ async def test_an_unchanged_value_is_no_publication_but_its_freshness_is_recorde
     assert await feeds.database.read(offsets, feed_id) == [1]
 
 
+async def test_a_value_that_must_always_be_told_is_a_publication_each_time(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    for offset in (1, 2):
+        written = await feeds.store.publish(feed_id, "hello", always=True)
+        assert written.publication is not None
+        assert written.position.offset == offset
+    assert (await feeds.store.publish(feed_id, "hello")).publication is None
+    assert await feeds.database.read(offsets, feed_id) == [1, 2]
+
+
+async def test_who_published_and_the_tags_are_kept_and_told_with_the_value(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    told: list[Announcement] = []
+    own = Store(feeds.database, told.append)
+    info, tags = '{"client":"c1","user":"ü"}', '{"a":"1"}'
+    first = await own.write(Write(feed_id, "1", info=info, tags=tags))
+    second = await own.write(Write(feed_id, "2"))
+    publications = [first.publication, second.publication]
+    assert [(p.info, p.tags) for p in publications if p] == [(info, tags), ("", "")]
+    assert [p for each in told for p in each.publications] == publications
+    epoch = first.position.epoch
+    assert await feeds.database.read(journal.entries_after, feed_id, epoch, 0, 10) == publications
+    assert await feeds.database.read(lambda: journal.history(feed_id, limit=9)) == publications
+    snapshot = (await feeds.database.read(journal.snapshots, [feed_id]))[feed_id]
+    assert (snapshot.info, snapshot.tags) == ("", "")
+    await own.write(Write(feed_id, "3", info=info, tags=tags))
+    snapshot = (await feeds.database.read(journal.snapshots, [feed_id]))[feed_id]
+    assert (snapshot.data, snapshot.info, snapshot.tags) == ("3", info, tags)
+
+
 async def test_null_is_a_value_like_any_other(feeds: Feeds) -> None:
     feed_id = await make_feed(feeds)
     assert (await feeds.store.publish(feed_id, None)).position.offset == 1

@@ -45,9 +45,9 @@ def test_a_source_is_kept_as_it_was_written_down_and_is_due_at_once() -> None:
     assert row.next_poll_at is not None
     assert row.next_poll_at <= timezone.now()
     assert source.pk == Source.objects.get().pk
-    assert set(Feed.objects.values_list("slug", "kind", "state")) == {
-        ("eur", "source", "stale"),
-        ("usd", "source", "stale"),
+    assert set(Feed.objects.values_list("slug", "kind", "state", "recovery")) == {
+        ("eur", "source", "stale", "cache"),
+        ("usd", "source", "stale", "cache"),
     }
 
 

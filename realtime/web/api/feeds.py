@@ -61,7 +61,7 @@ async def change_feed(request: HttpRequest, slug: str, payload: schemas.FeedChan
 
 @router.delete("/{slug}", auth=MANAGERS, response={204: None, **ERRORS})
 async def delete_feed(request: HttpRequest, slug: str) -> HttpResponse:
-    """Delete a push feed and its journal. 409 for a feed that a source fills."""
+    """Delete a push feed or a channel with its journal. 409 for a feed that a source fills."""
     await Feeds.current().database.write(catalog.delete_feed, slug)
     return HttpResponse(status=204)
 
@@ -97,13 +97,14 @@ async def read_history(request: HttpRequest, slug: str, query: Query[schemas.His
 async def publish(request: HttpRequest, slug: str, payload: schemas.PublishIn) -> HttpResponse:
     """Publish a value, answered only after its commit: 201 and its position.
 
-    A value equal to the newest one is no new publication: 200 and the position that stands.
+    A value equal to the newest one is no new publication: 200 and the position that stands. On a channel it
+    is one.
     """
     feeds = Feeds.current()
     feed = await feeds.database.read(catalog.find_feed, slug)
-    if feed.kind != "push":
+    if feed.kind == "source":
         raise Conflict("A source fills this feed: nothing else can publish to it.", field="slug")
-    written = await feeds.store.publish(feed.id, payload.data)
+    written = await feeds.store.publish(feed.id, payload.data, always=feed.kind == "channel")
     position = schemas.PositionOut(epoch=written.position.epoch, offset=written.position.offset)
     return answer(request, position, status=201 if written.publication else 200)
 

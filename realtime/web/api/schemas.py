@@ -29,7 +29,9 @@ class Page(BaseModel):
 
 
 class FeedPageQuery(Page):
-    kind: Literal["", "source", "push"] = ""
+    kind: Literal["", "source", "push", "channel"] = Field(
+        "", description="Channels are shown only when they are asked for."
+    )
 
 
 class HistoryQuery(BaseModel):
@@ -44,6 +46,12 @@ class FeedChange(Input):
     title: str = Field("", description="Empty: the slug.")
     public: bool = Field(False, description="Readable by everybody, without an account.")
     latest_only: bool = Field(False, description="A reader who falls behind skips to the newest value.")
+    presence: bool = Field(False, description="SDK clients see who else is subscribed.")
+    join_leave: bool = Field(False, description="SDK clients may ask who comes and goes; needs presence.")
+    client_publish: bool = Field(False, description="SDK clients may publish. For push feeds only.")
+    recovery: str = Field(
+        "stream", description="What an SDK client gets when it comes back: stream (all missed) or cache."
+    )
     retention_count: int | None = Field(None, description="Publications kept; null: the site's setting.")
     retention_age_s: float | None = Field(None, description="Seconds kept; null: the site's setting.")
 
@@ -106,6 +114,10 @@ class FeedOut(BaseModel):
     kind: str
     public: bool
     latest_only: bool
+    presence: bool
+    join_leave: bool
+    client_publish: bool
+    recovery: str
     retention_count: int | None
     retention_age_s: float | None
     epoch: str

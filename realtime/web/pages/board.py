@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from realtime.conf import conf
 from realtime.feeds.access import Principal
-from realtime.feeds.catalog import is_printable
+from realtime.feeds.checks import is_printable
 from realtime.feeds.models import Feed, JournalEntry
 from realtime.feeds.publication import state_of
 from realtime.feeds.runtime import Feeds
@@ -76,7 +76,9 @@ async def board(request: HttpRequest) -> HttpResponse:
 def read_board(session_key: str, text: str, number: int) -> tuple[Principal, Board]:
     """Sync, one unit of work: at most five queries, however many feeds."""
     me = viewer(session_key)
-    feeds = Feed.objects.all() if me.may_read(public=False) else Feed.objects.filter(public=True)
+    feeds = Feed.objects.exclude(kind=Feed.Kind.CHANNEL)
+    if not me.may_read(public=False):
+        feeds = feeds.filter(public=True)
     if text:
         feeds = feeds.filter(Q(title__icontains=text) | Q(slug__icontains=text))
     total, size = feeds.count(), conf().feeds_per_socket

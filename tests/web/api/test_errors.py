@@ -105,7 +105,7 @@ async def test_the_content_type_of_a_body_does_not_matter(api: Api, content_type
 async def test_what_nobody_foresaw_is_logged_and_not_told(
     api: Api, feeds: Feeds, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(self: Store, feed_id: int, value: object) -> None:
+    async def broken(self: Store, feed_id: int, value: object, *, always: bool = False) -> None:
         raise RuntimeError("the secret reason")
 
     await api.post("/api/feeds", {"slug": "lab"})

@@ -28,6 +28,10 @@ async def test_a_feed_is_made_and_read(api: Api) -> None:
         "kind": "push",
         "public": False,
         "latest_only": True,
+        "presence": False,
+        "join_leave": False,
+        "client_publish": False,
+        "recovery": "stream",
         "retention_count": 5,
         "retention_age_s": None,
         "offset": 0,
@@ -73,6 +77,13 @@ async def test_a_change_leaves_what_was_not_sent(api: Api) -> None:
     assert (await api.patch("/api/feeds/lab", {"latest_only": True})).json["latest_only"] is True
     forgotten = await api.patch("/api/feeds/lab", {"retention_count": None})
     assert forgotten.json["retention_count"] is None
+    rules = {"presence": True, "join_leave": True, "client_publish": True, "recovery": "cache"}
+    changed = await api.patch("/api/feeds/lab", rules)
+    assert {name: changed.json[name] for name in rules} == rules
+    refused = await api.patch("/api/feeds/lab", {"presence": False, "recovery": "never"})
+    assert refused.status == 400
+    assert refused.error["field"] == "join_leave"
+    assert "recovery: " in refused.error["message"]
 
 
 async def test_a_deleted_feed_is_gone(api: Api) -> None:

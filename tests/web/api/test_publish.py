@@ -53,6 +53,30 @@ async def test_nothing_is_published_to_a_feed_that_a_source_fills(api: Api, feed
     assert refused.error["code"] == "conflict"
 
 
+async def test_a_channel_is_published_to_read_listed_and_deleted_by_its_name(api: Api, feeds: Feeds) -> None:
+    await feeds.database.write(
+        partial(Feed.objects.create, slug="chat:a b#1", title="chat:a b#1", kind="channel")
+    )
+    address = "/api/feeds/chat:a%20b%231"
+    published = [
+        await api.post(f"{address}/publish", {"data": "hello"}, who="publish token") for _ in range(2)
+    ]
+    assert [(answer.status, answer.json["offset"]) for answer in published] == [(201, 1), (201, 2)]
+    assert (await api.post(f"{address}/publish", {"data": 1}, who="read token")).status == 403
+    read = await api.get(address, who="read token")
+    assert (read.json["kind"], read.json["data"], read.json["offset"]) == ("channel", "hello", 2)
+    history = await api.get(f"{address}/history", who="read token")
+    assert [each["data"] for each in history.json["publications"]] == ["hello", "hello"]
+    for who in ("member", "stranger", "publish token"):
+        assert (await api.get(address, who=who)).status == 404
+    assert (await api.get("/api/feeds")).json["feeds"] == []
+    listed = (await api.get("/api/feeds?kind=channel")).json["feeds"]
+    assert [feed["slug"] for feed in listed] == ["chat:a b#1"]
+    assert (await api.post("/api/feeds", {"slug": "chat:b"})).error["field"] == "slug"
+    assert (await api.patch(address, {"public": True})).status == 409
+    assert (await api.delete(address)).status == 204
+
+
 async def test_an_unknown_feed_is_not_found(api: Api) -> None:
     refused = await api.post("/api/feeds/nothing/publish", {"data": 1})
     assert refused.status == 404

@@ -32,6 +32,16 @@ async def test_a_stranger_sees_public_feeds_only(feeds: Feeds, stranger: Browser
     ]
 
 
+async def test_channels_are_not_on_the_board(feeds: Feeds, member: Browser, staff: Browser) -> None:
+    await feeds.database.write(add, "open-one", 1)
+    await feeds.database.write(
+        lambda: Feed.objects.create(slug="chat:room", title="chat:room", kind="channel", public=True)
+    )
+    for browser in (member, staff):
+        assert [tile["data-feed"] for tile in (await browser.get("/")).having("data-feed")] == ["open-one"]
+    assert (await member.get("/feeds/chat:room/")).status == 200
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

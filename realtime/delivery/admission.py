@@ -64,7 +64,7 @@ def asked_for_many(scope: Scope) -> list[Asked]:
             raise BadInput("since: with several feeds, give feed=<slug>@<epoch>:<offset>.", field="since")
         if name != "feed":
             continue
-        slug, at, position = value.partition("@")
+        slug, at, position = value.rpartition("@") if "@" in value else (value, "", "")
         if slug in asked:
             raise BadInput(f"feed: {slug[:100]} is named twice.", field="feed")
         asked[slug] = parse_position(position, field="feed") if at else None

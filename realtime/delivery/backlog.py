@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Container
 from typing import Generic, TypeVar
 
 from .frames import Event
@@ -29,7 +29,7 @@ class Backlog(Generic[Payload]):
     __slots__ = ("_latest_only", "_limit_bytes", "_newest", "_queue", "_render", "counted_bytes")
 
     def __init__(
-        self, render: Callable[[Event], Payload], *, limit_bytes: int, latest_only: Collection[int] = ()
+        self, render: Callable[[Event], Payload], *, limit_bytes: int, latest_only: Container[int] = ()
     ) -> None:
         self._render: Callable[[Event], Payload] = render
         self._limit_bytes = limit_bytes

@@ -8,7 +8,7 @@ inside `send`. Either way a client that does not read fills its backlog, and is 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Container, Mapping
 from typing import Any, Generic, Protocol
 
 from realtime.errors import FeedGone, HeadwaterError, SlowReader
@@ -25,6 +25,34 @@ class Flow(Protocol):
 
     async def drain(self) -> None:
         """Return when the buffer has room; raise ConnectionError when the client is gone."""
+
+
+class Out(Protocol):
+    """A way out to one client: a `Connection`, or a `DirectConnection` on our own server.
+
+    held   news has to wait here. While it has not, whoever has a change's payload at hand may `send` that
+           instead of delivering the event
+    """
+
+    held: bool
+
+    def send(self, payload: Any, /) -> None:
+        """See `held`."""
+
+    def deliver(self, *events: Event) -> None:
+        """Send or queue news. Never raises."""
+
+    def put(self, payload: Any) -> None:
+        """Send or queue a finished payload of this way's own form."""
+
+    def start(self, *events: Event) -> None:
+        """Send or queue a part of a start; ask `drain` before the next."""
+
+    async def drain(self) -> None:
+        """Return when what waits now has been taken. Raises the reason when it has ended."""
+
+    def end(self, reason: HeadwaterError) -> None:
+        """End it. The first reason stays."""
 
 
 async def _nothing() -> None:
@@ -51,9 +79,9 @@ class Connection(Generic[Payload]):
         render: Callable[[Event], Payload],
         write: Callable[[Payload], Awaitable[None]],
         *,
-        feeds: int,
+        feeds: float,
         limit_bytes: int,
-        latest_only: Collection[int] = (),
+        latest_only: Container[int] = (),
     ) -> None:
         self._write: Callable[[Payload], Awaitable[None]] = write
         self._feeds = feeds
@@ -61,6 +89,7 @@ class Connection(Generic[Payload]):
         self._behind = False  # a write waits for the client
         self._changed = asyncio.Event()
         self._cut: asyncio.Timeout | None = None
+        self.held = True
         self.reason: HeadwaterError | None = None
 
     def deliver(self, *events: Event) -> None:
@@ -79,6 +108,8 @@ class Connection(Generic[Payload]):
         """Queue one finished payload."""
         if self.reason is None:
             self._queued(self._backlog.put(payload))
+
+    send = put
 
     def start(self, *events: Event) -> None:
         """Queue a part of the start; ask `drain` before the next."""

@@ -8,13 +8,14 @@ whom too much waits, is let go: it resumes from its position.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Container, Sequence
+from operator import attrgetter
 from typing import Protocol
 
 from realtime.errors import FeedGone, HeadwaterError, SlowReader
 
 from .backlog import Backlog
-from .frames import Event, text_frame
+from .frames import Event
 
 # What is handed to the server at once when a client reads again.
 PORTION_BYTES = 128 * 1024
@@ -42,42 +43,47 @@ class Handle(Protocol):
 class DirectConnection:
     """A `Watcher` on a `Handle`.
 
+    render       an event's finished frame
     feeds        how many feeds are watched: when the last one is deleted, the connection ends
     limit_bytes, latest_only   what may wait here, besides the server's own 64 KiB: see `Backlog`
     stall_s      how long it may read nothing at all
     ended        called once, with the reason; it must not leave the hub before it has returned
+
+    While it is not `held`, `send` is the handle's own, for news whose frame is at hand: see `Out`.
     """
 
     __slots__ = (
-        *("_backlog", "_ended", "_feeds", "_handle", "_held", "_send", "_stall", "_stall_s"),
-        *("__weakref__", "reason"),
+        *("_backlog", "_ended", "_feeds", "_handle", "_render", "_stall", "_stall_s"),
+        *("__weakref__", "held", "reason", "send"),
     )
 
     def __init__(
         self,
         handle: Handle,
         *,
-        feeds: int,
+        feeds: float,
         limit_bytes: int,
         stall_s: float,
         ended: Callable[[HeadwaterError], None],
-        latest_only: Collection[int] = (),
+        latest_only: Container[int] = (),
+        render: Callable[[Event], bytes] = attrgetter("frame"),
     ) -> None:
         self._handle = handle
-        self._send = handle.send
+        self.send: Callable[[bytes], None] = handle.send
+        self._render = render
         self._feeds = feeds
         self._stall_s = stall_s
         self._ended = ended
-        self._held = handle.paused
-        self._backlog = Backlog(_frame, limit_bytes=limit_bytes, latest_only=latest_only)
+        self.held = handle.paused
+        self._backlog = Backlog(render, limit_bytes=limit_bytes, latest_only=latest_only)
         self._stall: asyncio.TimerHandle | None = None
         self.reason: HeadwaterError | None = None
         handle.listen(self._pace)
 
     def deliver(self, *events: Event) -> None:
         """Send events, or queue them while the client does not keep up. Never raises."""
-        if not self._held and len(events) == 1 and events[0].kind != "gone":
-            self._send(events[0].frame)
+        if not self.held and len(events) == 1 and events[0].kind != "gone":
+            self.send(self._render(events[0]))
         else:
             self._deliver_some(events)
 
@@ -92,38 +98,38 @@ class DirectConnection:
                     self._send_all(frames)
                     self.end(FeedGone(f"The feed {event.slug} was deleted.", field="feed"))
                     return
-            if not self._held:
-                frames.append(event.frame)
+            if not self.held:
+                frames.append(self._render(event))
             elif not self._backlog.add(event, behind=True):
                 self._overflow()
         self._send_all(frames)
 
     def _send_all(self, frames: list[bytes]) -> None:
         if frames:
-            self._send(b"".join(frames))
+            self.send(b"".join(frames))
 
     def start(self, *events: Event) -> None:
         """Send a part of the start; ask `drain` before the next."""
         for event in events:
             if self.reason is None:
-                if self._held:
+                if self.held:
                     self._backlog.start(event)
                 else:
-                    self._handle.write(event.frame)
+                    self._handle.write(self._render(event))
 
-    def put(self, text: str) -> None:
-        """Send one message that is no event."""
+    def put(self, frame: bytes) -> None:
+        """Send a finished frame of something else than an event."""
         if self.reason is None:
-            if not self._held:
-                self._handle.write(text_frame(text))
-            elif not self._backlog.put(text_frame(text)):
+            if not self.held:
+                self._handle.write(frame)
+            elif not self._backlog.put(frame):
                 self._overflow()
 
     def end(self, reason: HeadwaterError) -> None:
         """End the connection. The first reason stays."""
         if self.reason is None:
             self.reason = reason
-            self._held = True  # `deliver` looks no further while the client keeps up
+            self.held = True  # `deliver` looks no further while the client keeps up
             self.release()
             self._ended(reason)
 
@@ -137,7 +143,7 @@ class DirectConnection:
     async def drain(self) -> None:
         """Return when the client has taken what waits now. Raises the reason when it has ended."""
         await asyncio.sleep(0)  # what was written leaves at the end of the turn: only then it may be held
-        if self.reason is None and self._held:
+        if self.reason is None and self.held:
             await self._backlog.mark()
         if self.reason is not None:
             raise self.reason
@@ -150,7 +156,7 @@ class DirectConnection:
         if self.reason is not None:
             return
         if paused:
-            self._held = True
+            self.held = True
             if self._stall is None:
                 self._watch_for_a_stall()
             return
@@ -180,8 +186,4 @@ class DirectConnection:
         if self._backlog:
             asyncio.get_running_loop().call_soon(self._refill)
         else:
-            self._held = False
-
-
-def _frame(event: Event) -> bytes:
-    return event.frame
+            self.held = False

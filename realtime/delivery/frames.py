@@ -6,6 +6,7 @@ The plain WebSocket and SSE carry the same JSON objects. A value's JSON text is 
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable
 from functools import cached_property
 from typing import Literal
 
@@ -21,14 +22,30 @@ class Event:
     kind       "snapshot" (first value), "update" (a change), "reset" (forget your position; this is the value
                now), "status" (how well the feed is), "gone" (the feed was deleted)
     position   where the watcher stands after this event; None for "status" and "gone"
+    value      what the event tells of a value, None for "status" and "gone"
+    before     the data of the offset before an update's, None where it is not known
+    encoded    what other wire formats made of it, by format: each encodes it once for everybody
     """
 
-    def __init__(self, kind: Kind, feed_id: int, slug: str, position: Position | None, plain: str) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        feed_id: int,
+        slug: str,
+        position: Position | None,
+        plain: str,
+        *,
+        value: Publication | Snapshot | None = None,
+        before: str | None = None,
+    ) -> None:
         self.kind = kind
         self.feed_id = feed_id
         self.slug = slug
         self.position = position
         self.plain = plain
+        self.value = value
+        self.before = before
+        self.encoded: dict[Hashable, bytes | str] = {}
 
     @cached_property
     def sse(self) -> bytes:
@@ -47,7 +64,7 @@ class Event:
         if self.kind != "update":
             return self
         plain = self.plain.replace('"update"', '"reset"', 1)  # the type comes first
-        return Event("reset", self.feed_id, self.slug, self.position, plain)
+        return Event("reset", self.feed_id, self.slug, self.position, plain, value=self.value)
 
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.slug} {self.position or ''}>"
@@ -55,35 +72,42 @@ class Event:
 
 def text_frame(text: str) -> bytes:
     """One unfragmented, unmasked text frame (RFC 6455, section 5.2), as servers send them."""
-    payload = text.encode()
+    return _frame(b"\x81", text.encode())
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """As `text_frame`, a binary one."""
+    return _frame(b"\x82", payload)
+
+
+def frame_of(payload: str | bytes) -> bytes:
+    """A text frame for text, a binary one for bytes."""
+    return text_frame(payload) if isinstance(payload, str) else binary_frame(payload)
+
+
+def _frame(head: bytes, payload: bytes) -> bytes:
     size = len(payload)
     if size < 126:
-        return b"\x81%c%b" % (size, payload)
+        return b"%b%c%b" % (head, size, payload)
     if size < 1 << 16:
-        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), payload)
-    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), payload)
+        return b"%b\x7e%b%b" % (head, size.to_bytes(2, "big"), payload)
+    return b"%b\x7f%b%b" % (head, size.to_bytes(8, "big"), payload)
 
 
-def update_event(slug: str, publication: Publication) -> Event:
-    """A change of the feed."""
+def update_event(slug: str, publication: Publication, before: str | None = None) -> Event:
+    """A change of the feed, whose value was `before` if that is known."""
     position = Position(publication.epoch, publication.offset)
     at = timestamp(publication.published_at)
-    return Event(
-        "update", publication.feed_id, slug, position, _value("update", slug, position, at, publication.data)
-    )
+    plain = _value("update", slug, position, at, publication.data)
+    return Event("update", publication.feed_id, slug, position, plain, value=publication, before=before)
 
 
 def value_event(kind: Literal["snapshot", "reset"], snapshot: Snapshot) -> Event:
     """The feed's value now: the first one a watcher gets, or the one after its position was lost."""
     position = Position(snapshot.epoch, snapshot.offset)
     at = timestamp(snapshot.published_at)
-    return Event(
-        kind,
-        snapshot.feed_id,
-        snapshot.slug,
-        position,
-        _value(kind, snapshot.slug, position, at, snapshot.data),
-    )
+    plain = _value(kind, snapshot.slug, position, at, snapshot.data)
+    return Event(kind, snapshot.feed_id, snapshot.slug, position, plain, value=snapshot)
 
 
 def status_event(feed_id: int, slug: str, status: Status) -> Event:

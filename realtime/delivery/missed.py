@@ -50,7 +50,8 @@ def load_missed(asked: Sequence[After]) -> dict[After, list[Event]]:
         first = bisect_right(offsets, offset - PAGE)
         page = journal.entries_after(feed_id, epoch, offsets[first], PAGE)
         room -= sum(len(publication.data) for publication in page)
-        events = [update_event(slug, publication) for publication in page]
+        befores = [None, *(publication.data for publication in page)]
+        events = [update_event(slug, *each) for each in zip(page, befores, strict=False)]
         tops = [publication.offset for publication in page]
         for each in offsets[first : bisect_left(offsets, offsets[first] + PAGE)]:
             found[After(feed_id, slug, epoch, each)] = events[bisect_right(tops, each) :]

@@ -67,11 +67,11 @@ class Patrol:
             visits = [visit for _, some in portion for visit in some]
             feed_ids = {want.feed_id for visit in visits for want in visit.wants}
             try:
-                now, public = await self._database.read(_look_again, [who for who, _ in portion], feed_ids)
+                now, rows = await self._database.read(_look_again, [who for who, _ in portion], feed_ids)
             except Unavailable:
                 return
             for visit in visits:
-                error = _what_is_wrong(visit, now[visit.principal], public)
+                error = _what_is_wrong(visit, now[visit.principal], rows)
                 if error is not None and visit in self._visits:
                     self._visits.discard(visit)
                     visit.lost(error)
@@ -82,24 +82,26 @@ _by_feeds: WeakKeyDictionary[Feeds, Patrol] = WeakKeyDictionary()
 
 def _look_again(
     principals: Collection[Principal], feed_ids: Collection[int]
-) -> tuple[dict[Principal, Principal | NotSignedIn], dict[int, bool]]:
+) -> tuple[dict[Principal, Principal | NotSignedIn], dict[int, tuple[bool, bool]]]:
     now: dict[Principal, Principal | NotSignedIn] = {}
     for principal in principals:
         try:
             now[principal] = recheck(principal)
         except NotSignedIn as error:
             now[principal] = error
-    return now, dict(Feed.objects.filter(pk__in=feed_ids).order_by().values_list("pk", "public"))
+    rows = Feed.objects.filter(pk__in=feed_ids).order_by().values_list("pk", "public", "kind")
+    return now, {feed_id: (public, kind == Feed.Kind.CHANNEL) for feed_id, public, kind in rows}
 
 
 def _what_is_wrong(
-    visit: Visit, now: Principal | NotSignedIn, public: dict[int, bool]
+    visit: Visit, now: Principal | NotSignedIn, feeds: dict[int, tuple[bool, bool]]
 ) -> HeadwaterError | None:
     if isinstance(now, NotSignedIn):
         return now
     for want in visit.wants:
         # A feed that is not there any more is the hub's to tell.
-        if now.may_read(public=public.get(want.feed_id, True)):
+        public, channel = feeds.get(want.feed_id, (True, False))
+        if now.may_read(public=public, channel=channel):
             continue
         if now.kind == "anonymous":
             return NotSignedIn(f"feed {want.slug}: sign in to read it.", field="feed")

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from realtime.conf import conf
@@ -19,27 +19,31 @@ from realtime.errors import HeadwaterError
 from realtime.feeds.position import parse_position
 from realtime.feeds.runtime import Feeds
 
-from .admission import Admission, Asked, Scope, allowed_origin, asked_for_one, header
-from .codes import error_body, error_message, internal_error, refusal_of
-from .connection import Connection, drain_of
+from .admission import Admission, Asked, Scope, asked_for_one, header
+from .codes import error_message, internal_error
+from .connection import Connection
 from .frames import Event
 from .patrol import Patrol, Visit
+from .streaming import (
+    Headers,
+    MethodNotAllowed,
+    NotAcceptable,
+    Receive,
+    Response,
+    Send,
+    cors_headers,
+    refuse,
+    run_until_one_ends,
+    status_of,
+    until_disconnected,
+)
 from .watching import Delivery, Want, latest_only
 
 logger = logging.getLogger(__name__)
 
 RETRY = b"retry: 2000\n\n"
 HEARTBEAT = b":\n\n"
-HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache, no-transform"),
-    (b"x-accel-buffering", b"no"),
-    (b"x-content-type-options", b"nosniff"),
-]
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+CONTENT_TYPE = b"text/event-stream; charset=utf-8"
 
 _PATH = re.compile(r"/feeds/([^/]+)/events\Z")
 
@@ -49,31 +53,19 @@ def is_stream(scope: Scope) -> bool:
     return _PATH.match(scope["path"]) is not None
 
 
-class MethodNotAllowed(HeadwaterError):
-    """Anything but GET."""
-
-    code = "method_not_allowed"
-
-
-class NotAcceptable(HeadwaterError):
-    """The client does not take text/event-stream."""
-
-    code = "not_acceptable"
-
-
 async def application(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
     """One stream, from the request to the end of whichever side ends first."""
-    cors = _cors(scope)
+    cors = cors_headers(scope)
     try:
         asked = _asked(scope)
         feeds = Feeds.current()
         principal, wants = await Admission.of(feeds).admit(scope, asked)
     except HeadwaterError as error:
-        await _answer(send, error, cors)
+        await _refuse(scope, send, error, cors)
         return
     except Exception:
         logger.exception("stream_failed path=%s", scope["path"])
-        await _answer(send, internal_error(), cors)
+        await _refuse(scope, send, internal_error(), cors)
         return
     patrol = Patrol.of(feeds)
     stream = _Stream(scope, send, wants)
@@ -82,34 +74,31 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
     try:
         with contextlib.suppress(OSError):
             await stream.begin(cors)
-            await _run(stream, visit, receive)
-            await stream.finish()
+            await run_until_one_ends(
+                stream.write_all(), until_disconnected(receive), meanwhile=_watch(stream, visit)
+            )
+            await stream.response.finish()
     finally:
         patrol.leave(visit)
 
 
 class _Stream:
-    """The response: headers, blocks, an error event if there is one, the end."""
+    """Headers, blocks, an error event if there is one, the end."""
 
     def __init__(self, scope: Scope, send: Send, wants: Sequence[Want]) -> None:
-        self._scope = scope
-        self._send = send
-        self._drain = drain_of(scope)
+        self._path = scope["path"]
+        self.response = Response(scope, send)
         self.connection: Connection[bytes] = Connection(
             _sse,
-            self.write,
+            self.response.write,
             feeds=len(wants),
             latest_only=latest_only(wants),
             limit_bytes=conf().send_limit_bytes,
         )
 
-    async def begin(self, cors: list[tuple[bytes, bytes]]) -> None:
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *cors]})
-        await self.write(RETRY)
-
-    async def write(self, block: bytes) -> None:
-        await self._drain()
-        await self._send({"type": "http.response.body", "body": block, "more_body": True})
+    async def begin(self, cors: Headers) -> None:
+        await self.response.begin(CONTENT_TYPE, cors)
+        await self.response.write(RETRY)
 
     async def write_all(self) -> None:
         """The writer: sends until the connection ends, and says why it did."""
@@ -118,26 +107,10 @@ class _Stream:
         except OSError:
             return
         except Exception:
-            logger.exception("stream_failed path=%s", self._scope["path"])
+            logger.exception("stream_failed path=%s", self._path)
             reason = internal_error()
         with contextlib.suppress(OSError):
-            await self._send({"type": "http.response.body", "body": _error_block(reason), "more_body": True})
-
-    async def finish(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _run(stream: _Stream, visit: Visit, receive: Receive) -> None:
-    writer = asyncio.create_task(stream.write_all())
-    listener = asyncio.create_task(_until_disconnected(receive))
-    watching = asyncio.create_task(_watch(stream, visit))
-    tasks = {writer, listener, watching}
-    try:
-        await asyncio.wait({writer, listener}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            await self.response.write_now(_error_block(reason))
 
 
 async def _watch(stream: _Stream, visit: Visit) -> None:
@@ -157,14 +130,9 @@ async def _watch(stream: _Stream, visit: Visit) -> None:
         watch.leave()
 
 
-async def _until_disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 def _asked(scope: Scope) -> list[Asked]:
     if scope["method"] != "GET":
-        raise MethodNotAllowed("Only GET: a stream is read.")
+        raise MethodNotAllowed("Only GET: a stream is read.", allowed="GET")
     if not _accepts_events(header(scope, b"accept")):
         raise NotAcceptable(
             "This address answers text/event-stream only; see the Accept header.", field="accept"
@@ -188,34 +156,16 @@ def _accepts_events(accept: str | None) -> bool:
     return False
 
 
-def _cors(scope: Scope) -> list[tuple[bytes, bytes]]:
-    headers = [(b"vary", b"Origin, Cookie, Authorization")]
-    origin = allowed_origin(scope)
-    if origin is not None:
-        headers.append((b"access-control-allow-origin", origin.encode("latin1")))
-        headers.append((b"access-control-allow-credentials", b"true"))
-    return headers
-
-
-async def _answer(send: Send, error: HeadwaterError, cors: list[tuple[bytes, bytes]]) -> None:
-    statuses = {MethodNotAllowed: 405, NotAcceptable: 406}
-    status = statuses.get(type(error)) or refusal_of(error).status
-    if status >= 500:
-        # This passes, and a browser's EventSource gives up for good at any status but 200.
-        status, headers, body = 200, [*HEADERS, *cors], RETRY + _error_block(error)
-    else:
-        body = error_body(error)
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            (b"cache-control", b"no-store"),
-            *cors,
-        ]
-    if status == 405:
-        headers.append((b"allow", b"GET"))
+async def _refuse(scope: Scope, send: Send, error: HeadwaterError, cors: Headers) -> None:
+    if status_of(error) < 500:
+        await refuse(send, error, cors)
+        return
+    # This passes, and a browser's EventSource gives up for good at any status but 200.
+    response = Response(scope, send)
     with contextlib.suppress(OSError):
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await response.begin(CONTENT_TYPE, cors)
+        await response.write_now(RETRY + _error_block(error))
+        await response.finish()
 
 
 def _error_block(error: HeadwaterError) -> bytes:

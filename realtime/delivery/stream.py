@@ -69,6 +69,7 @@ class Stream:
         self.heard = 0  # the highest offset that an announcement named since the journal was last read
         self.aside: dict[int, Publication] = {}
         self._tell = tell
+        self._value: str | None = None  # the data at `top`, where it is known
         self._joining: set[Seat] = set()
         self._level: dict[Seat, None] = {}  # live, and told everything up to `top`
         self._ahead: set[Seat] = set()  # live, and told more than that by the journal
@@ -135,8 +136,8 @@ class Stream:
 
     def advance(self, publication: Publication) -> None:
         """Tell the next offset to every live seat that has not had it, and keep it for those that join."""
-        event = update_event(self.slug, publication)
-        self.top = publication.offset
+        event = update_event(self.slug, publication, self._value)
+        self.top, self._value = publication.offset, publication.data
         self._tell(event, self._everybody_level())
         if self._ahead:
             for seat in [seat for seat in self._ahead if seat.offset <= self.top]:
@@ -153,6 +154,7 @@ class Stream:
     def begin(self, snapshot: Snapshot, offset: int) -> bool:
         """The first start was told, up to `offset`: go on from there. True if there is more to read."""
         self.epoch, self.top = snapshot.epoch, offset
+        self._value = snapshot.data if offset == snapshot.offset else None
         self.status = snapshot.status if self.status is None else self.status
         self.aside = {at: each for at, each in self.aside.items() if each.epoch == self.epoch}
         self.advance_from_aside()
@@ -191,7 +193,7 @@ class Stream:
 
     def reset(self, snapshot: Snapshot) -> None:
         """Start over at the snapshot: every live seat is told to forget its position."""
-        self.epoch, self.top = snapshot.epoch, snapshot.offset
+        self.epoch, self.top, self._value = snapshot.epoch, snapshot.offset, snapshot.data
         self.aside.clear()
         self._forget_recent()
         for seat in self._ahead:

@@ -10,12 +10,14 @@ import contextlib
 import logging
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from realtime.conf import conf
 from realtime.errors import Unavailable
 from realtime.feeds import journal
+from realtime.feeds.channels import keep_in_use
 from realtime.feeds.position import Position
 from realtime.feeds.publication import Publication, Snapshot
 from realtime.feeds.runtime import Feeds
@@ -47,13 +49,18 @@ JOIN_PATIENCE_S = 30.0
 class Want:
     """A feed to watch; `since` is where the watcher stands, None for one that comes without a position.
 
+    An empty epoch in `since` is whichever is the present one.
+
     latest_only   while the watcher is behind, the newest value is enough: see `backlog`
+    reach         so many publications at most are read for one that comes with a position; for one who missed
+                  more, the position is gone
     """
 
     feed_id: int
     slug: str
     since: Position | None = None
     latest_only: bool = False
+    reach: int | None = None
 
 
 def latest_only(wants: Iterable[Want]) -> frozenset[int]:
@@ -90,6 +97,7 @@ class Delivery:
         feeds.broker.listen(self._hub.hear)
         feeds.supervisor.spawn("catch-up", self._keep_catching_up)
         feeds.supervisor.spawn("position check", self._keep_checking)
+        feeds.supervisor.spawn("channels in use", partial(keep_in_use, feeds.database, self._hub.watched))
 
     @classmethod
     def current(cls) -> Delivery:
@@ -131,6 +139,11 @@ class Delivery:
             raise
         return watch
 
+    def epoch(self, feed_id: int) -> str:
+        """That of a feed which is watched here; empty before its first watcher has started."""
+        standing = self._hub.position(feed_id)
+        return standing[0] if standing is not None else ""
+
     def watched(self) -> list[int]:
         """The feeds that somebody watches here."""
         return self._hub.watched()
@@ -152,17 +165,25 @@ class Delivery:
                 watcher.deliver(gone_event(want.feed_id, want.slug))
                 self.give_back(seat)
                 return
-            standing = await self._tell_start(seat, snapshot, standing)
+            standing = await self._tell_start(seat, snapshot, standing, want.reach)
             if self._hub.settle(seat, snapshot):
                 return
         raise Unavailable("This feed changes faster than it can be read. Try again in a moment.")
 
-    async def _tell_start(self, seat: Seat, snapshot: Snapshot, standing: Position | None) -> Position:
+    async def _tell_start(
+        self, seat: Seat, snapshot: Snapshot, standing: Position | None, reach: int | None
+    ) -> Position:
         """Bring a seat from where it stands up to the snapshot at least; where it stands then."""
+        if standing is not None and not standing.epoch:
+            standing = Position(snapshot.epoch, standing.offset)
         if standing is None:
             tell_start(seat, [value_event("snapshot", snapshot)])
             await seat.watcher.drain()
-        elif standing.epoch != snapshot.epoch or standing.offset > max(snapshot.offset, seat.offset):
+        elif (
+            standing.epoch != snapshot.epoch
+            or standing.offset > max(snapshot.offset, seat.offset)
+            or (reach is not None and standing.offset < snapshot.offset - reach)
+        ):
             tell_start(seat, [value_event("reset", snapshot)])
         else:
             seat.offset = standing.offset

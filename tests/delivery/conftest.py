@@ -72,10 +72,20 @@ class Socket:
             else self._inner.send_to(bytes_data=text)
         )
 
+    async def read_text(self) -> str:
+        """The next message as it came."""
+        return str(await self._inner.receive_from(timeout=20))
+
     async def read(self) -> dict[str, Any]:
         """The next message."""
-        content: dict[str, Any] = json.loads(await self._inner.receive_from(timeout=20))
+        content: dict[str, Any] = json.loads(await self.read_text())
         return content
+
+    async def closed(self) -> int:
+        """The code of the close that comes next."""
+        output = await self._inner.receive_output(timeout=20)
+        assert output["type"] == "websocket.close"
+        return int(output["code"])
 
     async def read_values(self, count: int) -> list[Any]:
         """The data of the next `count` messages that have any."""
@@ -91,9 +101,7 @@ class Socket:
         message = await self.read()
         while message["type"] != "error":
             message = await self.read()
-        output = await self._inner.receive_output(timeout=20)
-        assert output["type"] == "websocket.close"
-        return message, output["code"]
+        return message, await self.closed()
 
     async def is_silent(self) -> bool:
         return bool(await self._inner.receive_nothing())

@@ -219,7 +219,7 @@ async def test_a_start_is_not_held_for_ever_by_feeds_that_are_always_ahead_of_th
     assert len(client.line.sent) == 2
     async with asyncio.timeout(30):
         await room
-    assert client.connection._held
+    assert client.connection.held
 
 
 async def test_a_client_that_is_behind_on_a_latest_only_feed_skips_and_is_never_let_go_for_it() -> None:

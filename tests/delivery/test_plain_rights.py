@@ -9,7 +9,7 @@ from django.test import Client
 from realtime.delivery.patrol import Patrol
 from realtime.feeds.access import create_token
 from realtime.feeds.catalog import change_feed
-from realtime.feeds.models import ApiToken
+from realtime.feeds.models import ApiToken, Feed
 from tests.delivery.conftest import House
 
 
@@ -86,3 +86,31 @@ async def test_a_feed_that_is_not_public_any_more_is_closed_to_strangers(house: 
     assert (message["code"], code) == ("not_signed_in", 4401)
     message, code = await publisher.closing()
     assert (message["code"], code) == ("not_allowed", 4403)
+
+
+async def test_a_channel_is_read_by_those_with_the_right_and_not_by_every_member(house: House) -> None:
+    channel = await house.feeds.database.write(
+        lambda: Feed.objects.create(slug="chat:a@b", title="chat:a@b", kind=Feed.Kind.CHANNEL).pk
+    )
+    position = (await house.feeds.store.publish(channel, "one")).position
+    await house.feeds.store.publish(channel, "two")
+    _, token = await house.feeds.database.write(create_token, "reader", ["read"])
+    by_path = await house.connect(f"/ws/feeds/chat:a@b/?token={token}")
+    assert await by_path.read_values(1) == ["two"]
+    by_query = await house.connect(f"/ws/feeds/?feed=chat:a%40b@{position}&token={token}")
+    assert await by_query.read_values(1) == ["two"]
+    staff = await house.feeds.database.write(lambda: _sign_in("olga", staff=True))
+    own = await house.connect("/ws/feeds/chat:a@b/", staff)
+    assert await own.read_values(1) == ["two"]
+    member = await house.connect(
+        "/ws/feeds/chat:a@b/", await house.feeds.database.write(lambda: _sign_in("mia"))
+    )
+    message, code = await member.closing()
+    assert (message["code"], code) == ("not_found", 4404)
+    # Not staff any more: a member like any other.
+    await house.feeds.database.write(lambda: User.objects.filter(username="olga").update(is_staff=False))
+    await Patrol.of(house.feeds).go_round()
+    message, code = await own.closing()
+    assert (message["code"], code) == ("not_allowed", 4403)
+    await house.feeds.store.publish(channel, "three")
+    assert await by_path.read_values(1) == ["three"]

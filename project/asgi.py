@@ -15,14 +15,22 @@ django_application: Any = get_asgi_application()
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from realtime.delivery import plain, sse  # noqa: E402
+from realtime.delivery.centrifuge import emulation, listening, streams, websocket  # noqa: E402
 from realtime.delivery.watching import Delivery  # noqa: E402
 from realtime.feeds.runtime import Feeds  # noqa: E402
 from realtime.web.intake import Intake  # noqa: E402
 
 
 async def http(scope: Any, receive: Any, send: Any) -> None:
-    """Streams past Django, everything else to it."""
-    await (sse.application if sse.is_stream(scope) else django_application)(scope, receive, send)
+    """Streams and what their clients say past Django, everything else to it."""
+    if sse.is_stream(scope):
+        await sse.application(scope, receive, send)
+    elif streams.is_stream(scope):
+        await streams.application(scope, receive, send)
+    elif scope["path"] == emulation.PATH:
+        await emulation.application(scope, receive, send)
+    else:
+        await django_application(scope, receive, send)
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
@@ -37,6 +45,5 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
             return
 
 
-application = Intake(
-    ProtocolTypeRouter({"http": http, "websocket": URLRouter(plain.routes), "lifespan": lifespan})
-)
+sockets = URLRouter([*websocket.routes, *listening.routes, *plain.routes])
+application = Intake(ProtocolTypeRouter({"http": http, "websocket": sockets, "lifespan": lifespan}))

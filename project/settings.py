@@ -75,9 +75,10 @@ def _database() -> dict[str, Any]:
             "TEST": {"NAME": _conf.data_dir / "test.sqlite3"},
         }
     database: dict[str, Any] = dict(dj_database_url.parse(_conf.database_url))
-    # The pool serves every thread of ours and Django's own one. While PostgreSQL is away it tries again every
-    # two seconds at most; left to itself it would wait as long again as PostgreSQL was away.
-    pool = {"min_size": 1, "max_size": _conf.database_threads + 4, "timeout": 5, "reconnect_timeout": 5}
+    # The pool serves every thread of ours, those for methods that clients call as well, and Django's own one.
+    # While PostgreSQL is away it tries again every two seconds at most; left to itself it would wait as long
+    # again as PostgreSQL was away.
+    pool = {"min_size": 1, "max_size": 2 * _conf.database_threads + 4, "timeout": 5, "reconnect_timeout": 5}
     # A host that vanished without a word is noticed within about 15 s; by the kernel's defaults, hours.
     vanished = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
     asked = database.get("OPTIONS", {})

@@ -18,12 +18,13 @@ from twisted.internet.error import CannotListenError
 
 from realtime.conf import conf
 
+from . import sse
+from .centrifuge import streams
 from .daphne import Socket, check_insides, socket_class
 from .daphne_http import CLOSE_TIMEOUT_S, build_channel
 from .drain import Drain
 from .handle import Handle, Outbox
 from .keeping import KeptServer, Line, Pulse
-from .sse import is_stream
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class HeadwaterServer(KeptServer):
         if isinstance(protocol, Socket):
             protocol.handle = Handle(protocol, self._outbox)
             scope["extensions"] = {"headwater": protocol.handle}
-        elif is_stream(scope):
+        elif sse.is_stream(scope) or streams.is_stream(scope):
             if self.drain.begun:
                 protocol.hang_up()
                 return None

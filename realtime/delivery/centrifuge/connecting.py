@@ -1,0 +1,110 @@
+"""Connect and refresh: who a client is, and what the server subscribes it to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from realtime.conf import conf
+from realtime.errors import BadInput, ExpiredToken, HeadwaterError, InvalidToken, NotFound
+from realtime.feeds.access import ANONYMOUS
+
+from .answer import Answer, expiry
+from .identity import Identity
+from .page_tokens import PageToken, principal_of_page
+from .protocol import Disconnect, DisconnectCode, ErrorCode, ProtocolError, disconnect_of
+from .session import PING_S, Session
+from .subscribing import subscribe_by_server
+from .tokens import ConnectionToken, SubscribeOptions
+
+VERSION = "Headwater"
+Params = Mapping[str, Any]
+
+
+async def connect(session: Session, params: Params) -> Answer:
+    """Take the client in. Its own subscriptions begin with the reply, recovered where it says from where."""
+    if session.identity is not None:
+        raise Disconnect(DisconnectCode.BAD_REQUEST, "connected already")
+    token = await _token(session, params.get("token", ""))
+    identity = await _identify(session, token)
+    await session.door.listen()
+    session.begin(identity)
+    result: dict[str, Any] = {
+        "client": session.id,
+        "version": VERSION,
+        "ping": PING_S,
+        "pong": not session.wire.bare,
+        "time": round(time.time() * 1000),
+    }
+    if session.secret:
+        result |= {"session": session.secret, "node": session.door.node}
+    resumed = params.get("subs") or {}
+    begun = {}
+    for channel, options in _own_channels(identity, token).items():
+        try:
+            begun[channel] = await subscribe_by_server(session, channel, resumed.get(channel, {}), options)
+        except (ProtocolError, BadInput, NotFound) as error:
+            raise Disconnect(DisconnectCode.BAD_REQUEST, f"{channel}: {error}") from None
+        except HeadwaterError as error:
+            raise disconnect_of(error) from None
+    if begun:
+        result["subs"] = {channel: answer for channel, (_, answer) in begun.items()}
+
+    def begin() -> None:
+        for subscription, _ in begun.values():
+            session.begin_subscription(subscription)
+
+    return Answer(result | expiry(identity.expires_at), begin)
+
+
+async def refresh(session: Session, params: Params) -> Answer:
+    """Go on with a new token of the same user."""
+    try:
+        token = await session.door.tokens.connection(params.get("token", ""))
+    except ExpiredToken:
+        raise Disconnect(DisconnectCode.EXPIRED) from None
+    except InvalidToken as error:
+        raise Disconnect(DisconnectCode.INVALID_TOKEN, error.message) from None
+    identity = await _identify(session, token)
+    if identity.user != session.user:
+        raise Disconnect(DisconnectCode.INVALID_TOKEN, "a token of another user")
+    session.expire(identity.expires_at)
+    return Answer({"client": session.id, "version": VERSION} | expiry(identity.expires_at))
+
+
+async def _token(session: Session, text: str) -> ConnectionToken | PageToken | None:
+    if not text:
+        return None
+    try:
+        return await session.door.tokens.connection(text)
+    except ExpiredToken:
+        raise ProtocolError(ErrorCode.TOKEN_EXPIRED) from None
+    except InvalidToken as error:
+        raise Disconnect(DisconnectCode.INVALID_TOKEN, error.message) from None
+
+
+async def _identify(session: Session, token: ConnectionToken | PageToken | None) -> Identity:
+    if token is None:
+        if not conf().anonymous:
+            raise ProtocolError(ErrorCode.UNAUTHORIZED, "a token is needed to connect here")
+        return Identity("", ANONYMOUS)
+    if isinstance(token, ConnectionToken):
+        return Identity(token.user, ANONYMOUS, token.info, token.expires_at)
+    try:
+        principal = await session.door.feeds.database.read(principal_of_page, token)
+    except InvalidToken as error:
+        raise Disconnect(DisconnectCode.INVALID_TOKEN, error.message) from None
+    return Identity(token.user_id, principal, None, token.expires_at)
+
+
+def _own_channels(
+    identity: Identity, token: ConnectionToken | PageToken | None
+) -> Mapping[str, SubscribeOptions]:
+    """What the server subscribes this client to."""
+    own: dict[str, SubscribeOptions] = {}
+    if conf().personal_channels and identity.user:
+        own[f"#{identity.user}"] = SubscribeOptions()
+    if isinstance(token, ConnectionToken):
+        own |= token.subs
+    return own

@@ -1,0 +1,1 @@
+"""An app as others would install it beside Headwater."""

@@ -13,7 +13,7 @@ BOOTSTRAP = python=$$(PYTHON="$(PYTHON)" deploy/find-python) && PYTHON="$(PYTHON
 # The demo is polled over HTTP from this server itself: that one address and port are opened besides what is set.
 OPENED = HEADWATER_ALLOWED_NETWORKS="$${HEADWATER_ALLOWED_NETWORKS:+$$HEADWATER_ALLOWED_NETWORKS,}127.0.0.1/32:$(PORT)"
 
-.PHONY: help run install dev test check bench bench-poll bench-store bench-storm clean
+.PHONY: help run install dev test check sdk-suite bench bench-poll bench-store bench-storm clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -39,6 +39,9 @@ check: dev ## ruff, mypy and the arrows between the rooms
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_architecture.py
+
+sdk-suite: dev ## The Python SDK's own tests, from PyPI, against a server on port 8000
+	@$(PY) -m tests.sdk.suite
 
 bench-poll: dev ## 2,000 sources every 10 s: how late are their polls?
 	$(PY) -m benchmarks.poll

@@ -21,15 +21,16 @@ import time
 from benchmarks.wire import PING, PONG_FRAME, frames
 
 MESSAGE = re.compile(rb'"sn": ?(\d+), ?"ts": ?(\d+)(?:, ?"f": ?(\d+))?')
+CENTRIFUGE_PING = b"{}"
 OPENING_AT_ONCE = 50
 
 
 class Subscriber:
     """One connection, the bytes of it that are no whole frame yet, and the last number of each feed."""
 
-    __slots__ = ("data", "last", "open", "reads", "socket")
+    __slots__ = ("data", "last", "open", "reads", "socket", "subscribed", "words")
 
-    def __init__(self, address: tuple[str, int], path: str, *, reads: bool = True) -> None:
+    def __init__(self, address: tuple[str, int], path: str, words: list[str], *, reads: bool = True) -> None:
         self.socket = socket.socket()
         if not reads:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -43,7 +44,8 @@ class Subscriber:
             "Sec-WebSocket-Version: 13\r\n\r\n".encode()
         )
         self.data = b""
-        self.open = False
+        self.words = words
+        self.open = self.subscribed = False
         self.last: dict[int, int] = {}
 
 
@@ -56,12 +58,21 @@ def masked(text: str) -> bytes:
 
 class Load:
     def __init__(
-        self, port: int, path: str, connections: int, first_words: list[str], *, stalled: int, feeds: int
+        self,
+        port: int,
+        path: str,
+        connections: int,
+        first_words: list[str],
+        answer: str,
+        *,
+        stalled: int,
+        feeds: int,
     ) -> None:
         self.address = ("127.0.0.1", port)
+        self.answer = answer.encode()
         self.path, self.first_words = path, first_words
         self.connections, self.readers, self.feeds = connections + stalled, connections, feeds
-        self.every_feed = "{n}" not in path
+        self.every_feed = "{n}" not in "".join([path, *first_words])
         self.poll = select.epoll()
         self.subscribers: dict[int, Subscriber] = {}
         self.opened = self.closed = self.lost = self.doubled = self.reordered = 0
@@ -75,8 +86,9 @@ class Load:
                 and len(self.subscribers) - self.opened < OPENING_AT_ONCE
             ):
                 number = len(self.subscribers)
-                path = self.path.replace("{n}", str(number % self.feeds))
-                each = Subscriber(self.address, path, reads=number < self.readers)
+                feed = str(number % self.feeds)
+                path, *words = (text.replace("{n}", feed) for text in (self.path, *self.first_words))
+                each = Subscriber(self.address, path, words, reads=number < self.readers)
                 self.subscribers[each.socket.fileno()] = each
                 self.poll.register(each.socket, select.EPOLLIN)
             self.turn(10)
@@ -110,13 +122,19 @@ class Load:
             if b" 101 " not in head:
                 sys.exit(f"refused: {head[:200]!r}")
             each.open = True
-            self.opened += 1
-            for words in self.first_words:
+            for words in each.words:
                 each.socket.send(masked(words))
-            if not each.reads:
-                self.poll.unregister(each.socket)
-                return
-        each.data = self.frames(each, data, now)
+            if not self.answer:
+                self.enter(each)
+        if each.reads or not each.subscribed:
+            each.data = self.frames(each, data, now)
+
+    def enter(self, each: Subscriber) -> None:
+        """It is subscribed; from here on one that stands for a stalled client is not read."""
+        each.subscribed = True
+        self.opened += 1
+        if not each.reads:
+            self.poll.unregister(each.socket)
 
     def frames(self, each: Subscriber, data: bytes, now: int) -> bytes:
         """Count every whole frame; what is left over."""
@@ -124,7 +142,11 @@ class Load:
         for opcode, start, rest in frames(data):
             if opcode == PING:
                 each.socket.send(PONG_FRAME)
+            elif data[start:rest] == CENTRIFUGE_PING:
+                each.socket.send(masked("{}"))
             else:
+                if not each.subscribed and self.answer in data[start:rest]:
+                    self.enter(each)
                 for match in MESSAGE.finditer(data, start, rest):
                     self.count(each, int(match[1]), int(match[2]), int(match[3] or 0), now)
         return data[rest:]
@@ -189,6 +211,7 @@ def main() -> None:
     parser.add_argument("--stalled", type=int, default=0, help="further connections that never read")
     parser.add_argument("--feeds", type=int, default=1)
     parser.add_argument("--first-words", action="append", default=[])
+    parser.add_argument("--answer", default="", help="what the answer to the first words holds, if any comes")
     options = parser.parse_args()
     os.sched_setaffinity(0, {options.core})
     load = Load(
@@ -196,6 +219,7 @@ def main() -> None:
         options.path,
         options.connections,
         options.first_words,
+        options.answer,
         stalled=options.stalled,
         feeds=options.feeds,
     )

@@ -53,6 +53,7 @@ def measure(name: str, shape: Shape, seconds: float, folder: Path, redis_url: st
                 *(str(shape.subscribers), "--stalled", str(shape.stalled), "--feeds", str(shape.feeds)),
                 *("--core", str(client_core)),
                 *(f"--first-words={words}" for words in server.first_words),
+                f"--answer={server.answer}",
             ],
             cwd=ROOT,
             stdin=subprocess.PIPE,

@@ -27,6 +27,9 @@ Feed.objects.bulk_create([Feed(slug=name, title=name, public=True) for name in n
 """
 
 
+SUBSCRIBE = ('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"feed:x{n}"}}',)
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that answers on `port`, and how to publish to it."""
@@ -36,7 +39,8 @@ class Running:
     one_path: str
     publisher: tuple[str, str]  # kind and target of `publisher`
     env: dict[str, str] = field(default_factory=dict)
-    first_words: tuple[str, ...] = ()
+    first_words: tuple[str, ...] = ()  # what a connection says when it is open, `{n}` as in the path
+    answer: str = ""  # it is subscribed when a message holds this; empty: when it is open
 
     def path(self, feeds: int, per_connection: int) -> str:
         """What a connection asks for; `{n}` stands for the number of its feed."""
@@ -107,7 +111,10 @@ def settings_of(folder: Path, port: int, redis_url: str) -> dict[str, str]:
 
 @contextmanager
 def headwater(kind: str, folder: Path, core: int, redis_url: str, feeds: int) -> Iterator[Running]:
-    """Headwater on Daphne (`daphne-memory`, `daphne-redis`) or on Uvicorn (`uvicorn-redis`)."""
+    """Headwater on Daphne (`daphne-memory`, `daphne-redis`) or on Uvicorn (`uvicorn-redis`).
+
+    `centrifuge-redis` is on Daphne, by the door of the Centrifuge protocol.
+    """
     server, layer = kind.split("-")
     port = free_port()
     env = settings_of(folder, port, redis_url if layer == "redis" else "")
@@ -139,7 +146,10 @@ def headwater(kind: str, folder: Path, core: int, redis_url: str, feeds: int) ->
         env["TOKEN"] = (folder / "token").read_text()
         publisher = ("http", f"http://127.0.0.1:{port}/api/feeds/x0/publish")
     with program(command, port, core, env, folder / "log") as process:
-        yield Running(process, port, "/ws/feeds/x{n}/", publisher, env)
+        if server == "centrifuge":
+            yield Running(process, port, "/connection/websocket", publisher, env, SUBSCRIBE, '"subscribe":')
+        else:
+            yield Running(process, port, "/ws/feeds/x{n}/", publisher, env)
 
 
 @contextmanager
@@ -191,6 +201,7 @@ def nats(kind: str, folder: Path, core: int, redis_url: str, feeds: int) -> Iter
 SERVERS = {
     "headwater-daphne-memory": (headwater, "daphne-memory"),
     "headwater-daphne-redis": (headwater, "daphne-redis"),
+    "headwater-centrifuge-redis": (headwater, "centrifuge-redis"),
     "headwater-uvicorn-redis": (headwater, "uvicorn-redis"),
     "stock-core": (stock, "core"),
     "stock-pubsub": (stock, "pubsub"),

@@ -70,6 +70,19 @@ async def test_each_tells_the_others_what_it_serves() -> None:
         assert one.nodes.known()[0]["name"]
 
 
+async def test_one_that_comes_later_knows_everybody_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes_module, "TELL_EVERY_S", 3600)
+    layer = InMemoryChannelLayer(capacity=10_000)
+    one = Process(layer, "one")
+    await until(lambda: "node.one" in layer.groups)
+    later = Process(layer, "later")
+    try:
+        await until(lambda: one.known() == later.known() == {"one", "later"})
+    finally:
+        await one.kill()
+        await later.kill()
+
+
 async def test_channels_are_counted_on_all_processes_and_chosen_by_a_pattern() -> None:
     async with processes(one={"news": 2, "chat:1": 1}, two={"news": 3, "chat:2": 1}) as (one, _):
         assert await one.nodes.channels("") == {"news": 5, "chat:1": 1, "chat:2": 1}

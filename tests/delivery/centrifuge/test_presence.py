@@ -114,6 +114,28 @@ async def test_clients_of_a_killed_process_are_forgotten_and_those_of_a_living_o
     await dead._redis.aclose()
 
 
+async def test_one_whose_time_is_over_is_not_seen_even_before_somebody_tidies_up(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_redis, "REFRESH_EVERY_S", 3600)
+    killed = Supervisor()
+    dead = RedisPresence(redis_url, killed)
+    async with process(redis_url) as living:
+        monkeypatch.setattr(presence_redis, "EXPIRY_S", 2)
+        await dead.add(1, "dead", BOB)
+        await killed.aclose()
+        monkeypatch.setattr(presence_redis, "EXPIRY_S", 60)
+        await living.add(1, "living", ANA)
+        assert set(await living.clients(1)) == {"living", "dead"}
+
+        async def only_the_living() -> bool:
+            return await living.clients(1) == {"living": ANA}
+
+        await until(only_the_living)
+        assert await living._redis.hexists(presence_redis._keys(1)[0], "dead")
+    await dead._redis.aclose()
+
+
 async def test_while_redis_is_away_nobody_waits_and_all_are_seen_when_it_is_back(
     own_redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

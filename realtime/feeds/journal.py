@@ -97,16 +97,12 @@ class Window:
     """What `window` read.
 
     epoch, offset   where the feed stands; no publication lies above it
-    floor           the offset below the oldest publication that is shown, `offset` when none is
     publications    in the order asked for
-    recovered       everything after `since`, up to where the feed stands, is in `publications`
     """
 
     epoch: str
     offset: int
-    floor: int
     publications: list[Publication]
-    recovered: bool = False
 
 
 def window(
@@ -141,9 +137,8 @@ def window(
         raise NotFound("This feed does not exist any more.")
     epoch, top, first_young = row
     floor = top if first_young is None else max(min(first_young - 1, top), top - size)
-    nothing = Window(epoch, top, floor, [])
     if since is not None and since.epoch not in ("", epoch):
-        return nothing
+        return Window(epoch, top, [])
     after, before = floor, top + 1
     if since is not None and reverse:
         before = min(before, since.offset)
@@ -154,15 +149,7 @@ def window(
         # Offsets have no holes, so these bounds hold even if more was published or trimmed meanwhile.
         entries = JournalEntry.objects.filter(feed_id=feed_id, offset__gt=after, offset__lt=before)
         publications = _affordable(entries.order_by("-offset" if reverse else "offset")[:limit], epoch)
-    recovered = since is not None and not reverse and _continues(publications, since.offset, top)
-    return Window(epoch, top, floor, publications, recovered)
-
-
-def _continues(publications: list[Publication], offset: int, top: int) -> bool:
-    """Whether these, oldest first and without holes, are all from the offset up to the top."""
-    if not publications:
-        return offset == top
-    return publications[0].offset == offset + 1 and publications[-1].offset == top
+    return Window(epoch, top, publications)
 
 
 def holds_next(feed_id: int, since: Position) -> bool:

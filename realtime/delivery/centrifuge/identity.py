@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from realtime.feeds.access import Principal
-from realtime.feeds.channels import Channel, Name, Rules
+from realtime.feeds.channels import Name, Rules
 
 from .codec import Raw
 
@@ -44,8 +44,3 @@ def may_publish(identity: Identity, rules: Rules, *, subscribed: bool) -> bool:
     return (rules.publish == "subscribers" and subscribed) or (
         rules.publish == "users" and bool(identity.user)
     )
-
-
-def may_look(channel: Channel, *, subscribed: bool, history: bool) -> bool:
-    """Whether this client may read a channel's history, or who is there."""
-    return subscribed and (channel.rules.history if history else channel.rules.presence)

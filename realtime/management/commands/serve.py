@@ -13,6 +13,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from realtime.conf import conf
+from realtime.delivery.centrifuge.door import Door
 from realtime.delivery.watching import Delivery
 from realtime.engine import Engine
 from realtime.errors import UnknownInsides
@@ -81,6 +82,7 @@ class Command(BaseCommand):
 async def _work(*, with_engine: bool) -> AsyncIterator[None]:
     feeds = Feeds.current()
     delivery = Delivery.current()
+    Door.of(feeds)  # other processes know of this one before its first SDK client comes
     engine = Engine(feeds) if with_engine else None
     try:
         if engine is not None:

@@ -55,8 +55,12 @@ async def hear(session: Session, frame: str | bytes) -> None:
                 await asyncio.sleep(0)
             if command is None:
                 session.hear_pong()
-            else:
+                continue
+            session.busy = True
+            try:
                 await run(session, command)
+            finally:
+                session.busy = False
 
 
 def check_size(frame: str | bytes) -> None:

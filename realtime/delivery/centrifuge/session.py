@@ -61,7 +61,8 @@ class Session:
         self._by_feed: dict[int, Subscription] = {}
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._pong_due = False
+        self._pongs_due = 0
+        self.busy = False  # a command is under way, behind which the client's next words wait
         self._ending: Disconnect | None = None
         self._after("connect", CONNECT_WITHIN_S, lambda: self.close(Disconnect(DisconnectCode.STALE)))
 
@@ -124,15 +125,22 @@ class Session:
         self.out.put(self.wire.reply({}))
         self._after("ping", PING_S, self._ping)
         if not self.wire.bare:
-            self._pong_due = True
-            self._after("pong", PONG_WITHIN_S, lambda: self.close(Disconnect(DisconnectCode.NO_PONG)))
+            self._pongs_due += 1
+            self._after("pong", PONG_WITHIN_S, self._miss_pong)
+
+    def _miss_pong(self) -> None:
+        if self.busy:  # the pong may wait behind the command
+            self._after("pong", PONG_WITHIN_S, self._miss_pong)
+        else:
+            self.close(Disconnect(DisconnectCode.NO_PONG))
 
     def hear_pong(self) -> None:
         """The client answered a ping. Raises Disconnect when there was none."""
-        if not self._pong_due:
+        if not self._pongs_due:
             raise Disconnect(DisconnectCode.BAD_REQUEST, "a pong that nobody asked for")
-        self._pong_due = False
-        self._cancel("pong")
+        self._pongs_due -= 1
+        if not self._pongs_due:
+            self._cancel("pong")
 
     # Subscriptions
 

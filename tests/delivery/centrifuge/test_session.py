@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from realtime.conf import Rules
-from realtime.delivery.centrifuge import session, subscribing
+from realtime.delivery.centrifuge import commands, session, subscribing
+from realtime.delivery.centrifuge.answer import Answer
 from realtime.feeds.catalog import delete_feed
 from realtime.feeds.models import Feed, JournalEntry
 from realtime.feeds.position import new_epoch
@@ -118,6 +119,29 @@ async def test_pings_are_sent_and_want_an_answer(house: House, monkeypatch: pyte
         told = await one.read()
     assert told["push"]["disconnect"] == {"code": 3012, "reason": "no pong", "reconnect": True}
     assert await one.socket.closed() == 3012
+
+
+async def test_a_pong_may_wait_behind_a_command(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PING_S", 0.02)
+    monkeypatch.setattr(session, "PONG_WITHIN_S", 0.01)
+    go_on = asyncio.Event()
+
+    async def slow(*_: Any) -> Answer:
+        await go_on.wait()
+        return Answer({})
+
+    monkeypatch.setitem(commands.HANDLERS, "unsubscribe", slow)
+    one = await connected(house)
+    await one.tell({"id": 2, "unsubscribe": {"channel": "feed:lab"}})
+    for _ in range(3):
+        assert await one.read() == {}
+        await one.tell("{}")
+    monkeypatch.setattr(session, "PONG_WITHIN_S", 10)
+    go_on.set()
+    reply: dict[str, Any] = {}
+    while not reply:
+        reply = await one.read()
+    assert reply == {"id": 2, "unsubscribe": {}}
 
 
 async def test_a_pong_that_nobody_asked_for_ends_it(house: House) -> None:

@@ -105,3 +105,22 @@ def test_a_feed_takes_nothing_from_clients_unless_it_says_so(clients: Clients, s
     client.enter()
     client.join(name)
     assert client.refused("publish", channel=name, data=1) == 103
+
+
+@pytest.mark.parametrize("clients", ["node json"], indirect=True)
+def test_more_than_one_reply_may_hold_is_not_recovered(clients: Clients, hub: Server, slug: str) -> None:
+    """Besides the 300 publications of the protocol, 8 million characters."""
+    name = f"feed:{slug}"
+    for number in range(9):
+        publish(hub, hub.token, slug, [number, "x" * 950_000])
+    client, near = clients.open(), clients.open()
+    client.enter()
+    far = client.join(name, since=LATEST)
+    assert (far["was_recovering"], far["recovered"], far["stream_position"]["offset"]) == (True, False, 9)
+    near.enter()
+    epoch = far["stream_position"]["epoch"]
+    assert near.join(name, since={"offset": 1, "epoch": epoch})["recovered"]
+    publish(hub, hub.token, slug, "after")
+    assert client.values(name, 1) == ["after"]
+    assert [value[0] for value in near.values(name, 8)] == list(range(1, 9))
+    assert near.values(name, 1) == ["after"]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 RECOVERY_LIMIT = 300
 # Told while other channels of the same connect still begin.
 COLLECTED_LIMIT = 2_000
+# Of the values in one reply, as in one read of the journal. 300 of the largest size would be 300 MB.
+RECOVERY_LIMIT_CHARACTERS = 8_000_000
 REJECT_UNRECOVERED = 2  # a bit of the request's `flag`
 
 
@@ -43,7 +45,8 @@ class Subscription:
 
     __slots__ = (
         *("by_right", "channel", "collected", "data", "delta", "expires_at", "form", "full", "info"),
-        *("join_leave", "rules", "server_side", "visit", "_session", "_usual", "_watch", "_whole"),
+        *("join_leave", "rules", "server_side", "visit", "_collected_characters", "_session"),
+        *("_usual", "_watch", "_whole"),
     )
 
     def __init__(
@@ -75,6 +78,7 @@ class Subscription:
         self._usual = form_of(session.wire, Mode.DELTA if self.delta else Mode.PLAIN, dated=self.full)
         self._whole = self.delta
         self.form: Form | None = None
+        self._collected_characters = 0
         self._watch: Watch | None = None
         self.visit: Visit | None = None  # of the patrol, while it goes on by right
 
@@ -91,11 +95,12 @@ class Subscription:
         want = Want(feed.id, feed.slug, None if cached else asked, feed.latest_only, reach)
         self._watch = await self._session.delivery.watch([want], self._session)
         told, self.collected = self.collected or [], []
+        too_much, self._collected_characters = self._collected_characters > RECOVERY_LIMIT_CHARACTERS, 0
         start = _Start(told)
         if start.gone:
             raise ProtocolError(ErrorCode.UNKNOWN_CHANNEL)
         result = self._agreed(request)
-        if not cached and asked is not None and start.recovers(rules.history_age_s):
+        if not cached and asked is not None and not too_much and start.recovers(rules.history_age_s):
             epoch = asked.epoch or self._session.delivery.epoch(feed.id)
             result |= {"recovered": True, "epoch": epoch, "offset": asked.offset}
             self._list(result, start.updates)
@@ -152,10 +157,7 @@ class Subscription:
     def takes(self, event: Event) -> bool:
         """Whether this event is for the client now. A stream that was reborn or is gone ends here."""
         if self.collected is not None:
-            if len(self.collected) < COLLECTED_LIMIT:
-                self.collected.append(event)
-            else:
-                self._session.close(Disconnect(DisconnectCode.INSUFFICIENT_STATE))
+            self._collect(self.collected, event)
             return False
         if event.kind == "update":
             return True
@@ -165,6 +167,21 @@ class Subscription:
             self, UnsubscribeCode.SERVER if event.kind == "gone" else UnsubscribeCode.INSUFFICIENT_STATE
         )
         return False
+
+    def _collect(self, collected: list[Event], event: Event) -> None:
+        """Keep an event for the reply, or for after it, while it waits for those of other channels.
+
+        Past the limit, the newest value takes the place of all before it, as long as none is replied.
+        """
+        if event.value is not None:
+            self._collected_characters += len(event.value.data)
+        too_much = self._collected_characters > RECOVERY_LIMIT_CHARACTERS
+        if self._watch is None and too_much and event.value is not None:
+            collected[:] = [each for each in collected if each.value is None]
+        if (self._watch is None or not too_much) and len(collected) < COLLECTED_LIMIT:
+            collected.append(event)
+        else:
+            self._session.close(Disconnect(DisconnectCode.INSUFFICIENT_STATE))
 
     def form_for(self, event: Event) -> Form:
         """How the next publication is written: where a delta was agreed, the first one whole."""

@@ -128,10 +128,11 @@ USE_TZ = True
 
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-_uplot = BASE_DIR / "node_modules" / "uplot" / "dist"
 STATICFILES_DIRS: list[Path | tuple[str, Path]] = [BASE_DIR / "static"]
-if _uplot.is_dir():
-    STATICFILES_DIRS.append(("uplot", _uplot))
+for _library in ("uplot", "centrifuge"):
+    _built = BASE_DIR / "node_modules" / _library / "dist"
+    if _built.is_dir():
+        STATICFILES_DIRS.append((_library, _built))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "project.static_storage.StaticStorage"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
+from .connection_token import connection_token
 from .demo import machine
 from .pages.board import board
 from .pages.feed import feed
@@ -21,6 +22,7 @@ urlpatterns = [
     path("sources/<str:slug>/delete/", remove_source, name="delete_source"),
     path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("connection/token", connection_token, name="connection_token"),
     path("favicon.ico", icon, name="icon"),
     path("demo/machine", machine, name="demo_machine"),
 ]

@@ -1,7 +1,7 @@
-// The board: every tile live over one socket, and the filter box.
+// The board: every tile live over one connection, and the filter box.
 
 import { startClock } from "./clock.js";
-import { Live, showConnection } from "./live.js";
+import { goLive } from "./live.js";
 import { Tile } from "./tile.js";
 
 const tiles = new Map([...document.querySelectorAll(".tile")].map((root) => [root.dataset.feed, new Tile(root)]));
@@ -9,7 +9,7 @@ const tiles = new Map([...document.querySelectorAll(".tile")].map((root) => [roo
 startClock();
 if (tiles.size) {
   const positions = new Map([...tiles.values()].map((tile) => [tile.slug, tile.position]));
-  new Live(positions, (message) => tiles.get(message.feed)?.receive(message), showConnection);
+  goLive(positions, (message) => tiles.get(message.feed)?.receive(message));
 }
 
 const box = document.getElementById("filter");

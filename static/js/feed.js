@@ -6,7 +6,7 @@ import { element } from "./dom.js";
 import { FeedChart } from "./feedchart.js";
 import { moment } from "./format.js";
 import { healthOf, showHealth } from "./health.js";
-import { Live, showConnection } from "./live.js";
+import { goLive, showConnection } from "./live.js";
 import { showValue } from "./value.js";
 
 const ROWS = 20;
@@ -88,4 +88,4 @@ startClock();
 startCopying();
 startChart();
 const position = { epoch: root.dataset.epoch, offset: Number(root.dataset.offset) };
-new Live(new Map([[slug, position]]), receive, showConnection);
+goLive(new Map([[slug, position]]), receive);

@@ -10,6 +10,9 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.serving import Server, Template
 
+# What Chromium says of a server that is away.
+BROKEN = ("WebSocket connection to", "Failed to load resource")
+
 
 class Site:
     """A running server, its API as somebody who may do everything, and that somebody's session."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Route, WebSocketRoute
 
-from .conftest import OpenTab, Site
-
-BROKEN = ("WebSocket connection to", "Failed to load resource")
+from .conftest import BROKEN, OpenTab, Site
 
 
 def test_a_change_arrives_on_the_board_without_a_reload(site: Site, tab: OpenTab) -> None:
@@ -92,7 +90,7 @@ def test_a_socket_that_died_in_its_sleep_is_noticed_at_once(site: Site, tab: Ope
         server.on_message(lambda message: None if asleep and mine == 1 else socket.send(message))
         socket.on_message(lambda message: None if asleep and mine == 1 else server.send(message))
 
-    one.page.route_web_socket("**/ws/feeds/**", through)
+    one.page.route_web_socket("**/connection/websocket", through)
     page = one.open()
     one.wait_live()
     asleep = True
@@ -126,7 +124,7 @@ def test_a_deleted_feed_leaves_the_board_and_the_others_go_on(site: Site, tab: O
     one.wait_live()
     site.call("DELETE", "/feeds/drop")
     page.wait_for_selector("[data-feed=drop]", state="detached")
-    # Gone while nobody listened: the reconnecting socket is refused for it, and goes on without it.
+    # Gone while nobody listened: the page that comes back is refused it, and goes on without it.
     one.expected += BROKEN
     one.set_network(False)
     one.wait_state("offline")
@@ -135,6 +133,46 @@ def test_a_deleted_feed_leaves_the_board_and_the_others_go_on(site: Site, tab: O
     page.wait_for_selector("[data-feed=lose]", state="detached")
     site.publish("keep", 2)
     one.wait_tile("keep", "2")
+
+
+def test_where_no_websocket_passes_the_page_is_live_all_the_same(site: Site, tab: OpenTab) -> None:
+    site.add_feed("lab", 1)
+    one = tab()
+    one.expected += BROKEN
+    # As a proxy that does not know them.
+    one.page.route_web_socket("**/connection/websocket", lambda socket: socket.close(code=1006))
+    streams = []
+    one.page.on("request", lambda request: "http_stream" in request.url and streams.append(request))
+    one.open()
+    one.wait_live()
+    assert streams
+    site.publish("lab", 2)
+    one.wait_tile("lab", "2")
+    site.server.kill()
+    one.wait_state("reconnecting")
+    site.server.start()
+    site.publish("lab", 3)
+    one.wait_live()
+    one.wait_tile("lab", "3")
+
+
+def test_a_value_that_changes_a_little_is_sent_as_a_delta(site: Site, tab: OpenTab) -> None:
+    words = "The same sentence at great length. " * 100
+    site.add_feed("lab", {"n": 0, "words": words})
+    one = tab()
+    received: list[str] = []
+    one.page.on(
+        "websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(str(frame)))
+    )
+    one.open()
+    one.wait_live()
+    for number in (1, 2, 3):
+        site.publish("lab", {"n": number, "words": words})
+        one.page.wait_for_function(
+            "n => document.querySelector('[data-feed=lab] dd').innerText === n", arg=str(number)
+        )
+    # The first one is whole; from then on, only what differs.
+    assert [len(frame) > len(words) for frame in received if '"pub"' in frame] == [True, False, False]
 
 
 def test_the_filter_narrows_the_board_while_typing(site: Site, tab: OpenTab) -> None:

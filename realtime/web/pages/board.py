@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
-from realtime.conf import conf
+from realtime.delivery.centrifuge.subscribing import CHANNEL_LIMIT
 from realtime.feeds.access import Principal
 from realtime.feeds.checks import is_printable
 from realtime.feeds.models import Feed, JournalEntry
@@ -61,7 +61,7 @@ class Board:
 
 @page
 async def board(request: HttpRequest) -> HttpResponse:
-    """`/`: `?q=` filters by title and name, `?page=` leafs; a page is as large as one socket may watch."""
+    """`/`: `?q=` filters by title and name, `?page=` leafs; a page has what one connection may watch."""
     text = request.GET.get("q", "").strip()[:FILTER_CHARACTERS]
     me, found = await Feeds.current().database.read(
         read_board,
@@ -81,7 +81,7 @@ def read_board(session_key: str, text: str, number: int) -> tuple[Principal, Boa
         feeds = feeds.filter(public=True)
     if text:
         feeds = feeds.filter(Q(title__icontains=text) | Q(slug__icontains=text))
-    total, size = feeds.count(), conf().feeds_per_socket
+    total, size = feeds.count(), CHANNEL_LIMIT
     pages = max(1, -(-total // size))
     number = min(number, pages)
     rows = list(_with_values(feeds)[(number - 1) * size : number * size])

@@ -110,15 +110,15 @@ async def test_the_filter_works_without_javascript(feeds: Feeds, stranger: Brows
     assert "No feed matches “zzz”" in (await stranger.get("/?q=zzz")).text
 
 
-async def test_more_feeds_than_one_socket_may_watch_are_paged(feeds: Feeds, stranger: Browser) -> None:
+async def test_more_feeds_than_one_connection_may_watch_are_paged(feeds: Feeds, stranger: Browser) -> None:
     def many() -> None:
-        Feed.objects.bulk_create(Feed(slug=f"f-{n:03}", title=f"F {n:03}", public=True) for n in range(201))
+        Feed.objects.bulk_create(Feed(slug=f"f-{n:03}", title=f"F {n:03}", public=True) for n in range(129))
 
     await feeds.database.write(many)
     first = await stranger.get("/")
-    assert (len(first.having("data-feed")), "Page 1 of 2" in first.text) == (200, True)
+    assert (len(first.having("data-feed")), "Page 1 of 2" in first.text) == (128, True)
     second = await stranger.get("/?page=2")
-    assert [tile["data-feed"] for tile in second.having("data-feed")] == ["f-200"]
+    assert [tile["data-feed"] for tile in second.having("data-feed")] == ["f-128"]
     for odd in ("0", "-1", "x", "99999999999999999999", "3"):
         assert (await stranger.get(f"/?page={odd}")).status == 200
 

@@ -79,10 +79,11 @@ def test_deltas_come_to_those_who_ask_and_give_the_same_values(
     name = channel()
     long = [{"text": "日本 and " * 40 + str(number), "n": number} for number in range(4)]
     client, other = clients.open(mint("ana")), clients.open(mint("bo"))
-    client.enter()
-    client.join(name, **({"delta": delta} if delta else {}))
     other.enter()
     other.join(name)
+    publish(other, name, long[-1:])  # which the client has not: it cannot be the base of its first
+    client.enter()
+    client.join(name, **({"delta": delta} if delta else {}))
     publish(other, name, long)
     assert client.values(name, 4) == long
     assert client.call("delta_count", channel=name) == (3 if delta else 0)

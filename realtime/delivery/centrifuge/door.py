@@ -61,10 +61,7 @@ class Door:
         return await self._channels.ask(name.text)
 
     async def open(self, name: Name) -> Channel:
-        """The channel, opened now if nobody has. Raises NotFound for a feed that does not exist."""
-        channel = await self.find(name)
-        if channel is not None:
-            return channel
+        """A channel that was not found, opened now. Raises NotFound for a feed that does not exist."""
         return await self.feeds.database.write(open_channel, name.text)
 
     async def _find(self, names: Sequence[str]) -> dict[str, Channel]:

@@ -42,4 +42,5 @@ def _user(session_key: str) -> AbstractBaseUser | None:
     principal = principal_for_session(session_key)
     if principal.id is None:
         return None
+    assert principal.id is not None
     return get_user_model()._default_manager.filter(pk=principal.id).first()

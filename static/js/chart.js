@@ -13,7 +13,7 @@ addEventListener("themechange", () => {
 });
 
 /** The theme's colours, as the browser resolves the custom properties. */
-function colours() {
+function siteColours() {
   if (palette) return palette;
   const probe = document.body.appendChild(document.createElement("span"));
   palette = {};
@@ -25,10 +25,10 @@ function colours() {
   return palette;
 }
 
-const faint = (rgb, alpha) => rgb.replace(/^rgb\((.*)\)$/, (_, parts) => `rgba(${parts}, ${alpha})`);
+/** Of a colour that is written in another way, nothing. */
+const faint = (rgb, alpha) => (/^rgb\(.*\)$/.test(rgb) ? rgb.replace(/^rgb\((.*)\)$/, `rgba($1, ${alpha})`) : "transparent");
 
-function area(chart) {
-  const line = colours().accent;
+function area(chart, line) {
   if (!(chart.bbox?.height > 0)) return faint(line, 0.1); // asked before the first layout
   const gradient = chart.ctx.createLinearGradient(0, chart.bbox.top, 0, chart.bbox.top + chart.bbox.height);
   gradient.addColorStop(0, faint(line, 0.24));
@@ -59,16 +59,17 @@ function fit(chart, place, height) {
   });
   observer.observe(place);
   drawn.add(chart);
+  chart.hooks.destroy = [() => observer.disconnect(), () => drawn.delete(chart)];
 }
 
 // A value holds until the next publication: an unchanged one is not published, so a slope would be invented.
 const steps = uPlot.paths.stepped({ align: 1 });
 
-function lineSeries(more = {}) {
+function lineSeries(colours, more = {}) {
   return {
     paths: steps,
     stroke: () => colours().accent,
-    fill: area,
+    fill: (chart) => area(chart, colours().accent),
     width: 1.75,
     points: { show: false },
     ...more,
@@ -85,7 +86,7 @@ export function sparkline(place, data) {
     legend: { show: false },
     axes: [{ show: false }, { show: false }],
     scales: { y: { range } },
-    series: [{}, lineSeries()],
+    series: [{}, lineSeries(siteColours)],
   };
   const chart = new uPlot(options, data, (made, init) => {
     place.replaceChildren(made.root);
@@ -95,27 +96,33 @@ export function sparkline(place, data) {
   return chart;
 }
 
-/** The large chart, with axes, the value under the cursor, and dragging to zoom. */
-export function lineChart(place, data, label) {
+/**
+ * The large chart, with axes and the value under the cursor.
+ *
+ * colours   returns what is drawn with now: {accent, ink-3, line}
+ * read      called when the cursor moves; then there is no legend, and the chart is as high as its place
+ */
+export function lineChart(place, data, label, { colours = siteColours, read = null } = {}) {
   const axis = {
     stroke: () => colours()["ink-3"],
     grid: { stroke: () => colours().line, width: 1 },
     ticks: { show: false },
     font: `12px ${getComputedStyle(place).fontFamily}`,
   };
-  const height = () => (place.clientWidth < 480 ? 220 : 300);
+  const height = () => (read ? place.clientHeight : place.clientWidth < 480 ? 220 : 300);
   const shown = (chart, value) => (value === null || value === undefined ? "–" : number(value));
   const options = {
     width: place.clientWidth,
     height: height(),
     padding: [12, 8, 0, 0],
     cursor: { drag: { x: false, y: false } },
+    ...(read && { legend: { show: false }, hooks: { setCursor: [read] } }),
     axes: [
       { ...axis, space: 70, values: TICKS },
       { ...axis, size: 64, values: (chart, ticks) => ticks.map((tick) => number(tick)) },
     ],
     scales: { y: { range } },
-    series: [{ label: "time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" }, lineSeries({ label, value: shown })],
+    series: [{ label: "time", value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" }, lineSeries(colours, { label, value: shown })],
   };
   const chart = new uPlot(options, data, place);
   fit(chart, place, height);

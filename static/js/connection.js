@@ -22,9 +22,11 @@ export class Connection {
   #onState;
   #watched = new Set();
   #state = "";
+  #words = "";
   #wasLive = false;
   #quiet = false;
   #checking = false;
+  #failed = false; // the last attempt to connect has; the next one waits
 
   /**
    * base       address of the Headwater
@@ -42,14 +44,20 @@ export class Connection {
       maxReconnectDelay: LONGEST_BACKOFF_MS,
     })
       .on("connecting", () => this.#sayWaiting())
-      .on("connected", () => this.#sayLive())
+      .on("connected", () => {
+        this.#failed = false;
+        this.#sayLive();
+      })
       .on("disconnected", ({ code, reason }) => {
         if (!this.#quiet) this.#say("stopped", code, reason);
       })
       .on("message", ({ data }) => {
         for (const watch of this.#watched) if (watch.slug === data.feed) watch.onMessage(data);
       })
-      .on("error", () => onTrouble());
+      .on("error", () => {
+        this.#failed = true;
+        onTrouble();
+      });
     addEventListener("online", () => this.#sayWaiting());
     addEventListener("offline", () => this.#sayWaiting());
     document.addEventListener("resume", () => this.#check());
@@ -60,6 +68,11 @@ export class Connection {
 
   get state() {
     return this.#state;
+  }
+
+  /** Why it has stopped, if it has. */
+  get words() {
+    return this.#words;
   }
 
   /**
@@ -131,11 +144,11 @@ export class Connection {
     this.#quiet = false;
   }
 
-  #say(state, ...words) {
+  #say(state, code = 0, words = "") {
     if (state === this.#state) return;
-    this.#state = state;
+    [this.#state, this.#words] = [state, words];
     this.#wasLive ||= state === "live";
-    this.#onState(state, ...words);
+    this.#onState(state, code, words);
   }
 
   #sayLive() {
@@ -153,11 +166,16 @@ export class Connection {
 
   /** The tab is seen again: what is open must prove it, and what waits goes now. */
   async #check() {
-    if (this.#checking || this.#client.state === "disconnected") return;
-    this.#checking = true;
-    const alive = this.#client.state === "connected" && (await this.#answers());
-    this.#checking = false;
-    if (alive || this.#client.state === "disconnected") return;
+    if (this.#checking) return;
+    if (this.#client.state === "connected") {
+      this.#checking = true;
+      const alive = await this.#answers();
+      this.#checking = false;
+      if (alive || this.#client.state !== "connected") return;
+    } else if (this.#client.state === "disconnected" || !this.#failed) {
+      return;
+    }
+    this.#failed = false;
     this.#quietly(() => this.#client.disconnect());
     this.#client.connect();
   }

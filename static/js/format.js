@@ -1,6 +1,15 @@
 // Numbers, times and sizes as people read them; realtime/web/format.py says the same for the first rendering.
 
-const locale = document.documentElement.lang || "en";
+/** The page's language, if browsers know it. */
+function localeOf(lang) {
+  try {
+    return Intl.getCanonicalLocales(lang)[0] ?? "en";
+  } catch {
+    return "en";
+  }
+}
+
+export const locale = localeOf(document.documentElement.lang || "en");
 const upTo = (digits) => new Intl.NumberFormat(locale, { maximumFractionDigits: digits });
 const [two, three] = [upTo(2), upTo(3)];
 const small = new Intl.NumberFormat(locale, { maximumSignificantDigits: 4 });

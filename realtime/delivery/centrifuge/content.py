@@ -42,7 +42,8 @@ async def history(session: Session, params: Params) -> Answer:
     if not subscription.rules.history:
         raise ProtocolError(ErrorCode.NOT_AVAILABLE)
     asked = {name: params[name] for name in ("limit", "since", "reverse") if name in params}
-    return Answer(await read_history(session.door.feeds.database, subscription.channel, **asked))
+    database = session.door.feeds.database
+    return Answer(await read_history(database, subscription.channel, **asked, dated=subscription.full))
 
 
 async def presence(session: Session, params: Params) -> Answer:

@@ -24,12 +24,15 @@ async def read_history(
     limit: int = 0,
     since: Mapping[str, Any] | None = None,
     reverse: bool = False,
+    dated: bool = False,
 ) -> dict[str, Any]:
     """The result of `history`: publications, and where the channel stands.
 
     limit   0: none; -1: as many as are given at once, `HISTORY_LIMIT`
     since   {"epoch", "offset"}: only what came after it, or before it with `reverse`; without an epoch: of
             the present one
+
+    dated   each with the moment of its publication as a tag: see `wire.Form`
 
     Raises ProtocolError (107, or 112 for another epoch), NotFound and Unavailable.
     """
@@ -54,7 +57,7 @@ async def read_history(
     if position is not None and position.epoch not in ("", found.epoch):
         raise ProtocolError(ErrorCode.UNRECOVERABLE_POSITION)
     return {
-        "publications": [publication_of(publication) for publication in found.publications],
+        "publications": [publication_of(publication, dated=dated) for publication in found.publications],
         "epoch": found.epoch,
         "offset": found.offset,
     }

@@ -76,10 +76,7 @@ class Form:
     def listed(self, event: Event) -> dict[str, Any]:
         """An event's value as replies list it, recovered ones for example."""
         assert event.value is not None
-        pub = publication_of(event.value)
-        if self.dated and event.value.published_at is not None:
-            tags = json.loads(event.value.tags or "{}")
-            pub["tags"] = tags | {"published_at": timestamp(event.value.published_at)}
+        pub = publication_of(event.value, dated=self.dated)
         if self.mode is not Mode.PLAIN:
             shorter = delta_of(event) if self.mode is Mode.DELTA else None
             if shorter is not None:
@@ -94,14 +91,16 @@ def form_of(wire: Wire, mode: Mode, *, dated: bool = False) -> Form:
     return Form(wire, mode, dated)
 
 
-def publication_of(value: Publication | Snapshot) -> dict[str, Any]:
-    """A value as the protocol describes it."""
+def publication_of(value: Publication | Snapshot, *, dated: bool = False) -> dict[str, Any]:
+    """A value as the protocol describes it; `dated` as in `Form`."""
     pub: dict[str, Any] = {"data": Raw(value.data), "offset": value.offset}
     if value.published_at is not None:
         pub["time"] = round(value.published_at.timestamp() * 1000)
     if value.info:
         pub["info"] = Raw(value.info)
-    if value.tags:
+    if dated and value.published_at is not None:
+        pub["tags"] = json.loads(value.tags or "{}") | {"published_at": timestamp(value.published_at)}
+    elif value.tags:
         pub["tags"] = Raw(value.tags)
     return pub
 

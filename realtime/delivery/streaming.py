@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from typing import Any
 
-from realtime.errors import BadInput, HeadwaterError, NotAllowed, TooLarge
+from realtime.errors import BadInput, HeadwaterError, TooLarge
 
 from .admission import Scope, allowed_origin
 from .codes import error_body, refusal_of
@@ -93,13 +93,8 @@ def cors_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
 
 
 async def refuse(send: Send, error: HeadwaterError, cors: Headers) -> None:
-    """Answer with the error's status, in the one error shape.
-
-    That a foreign page is not let in, it may read: its console then says what is to be done.
-    """
+    """Answer with the error's status, in the one error shape."""
     status = status_of(error)
-    if isinstance(error, NotAllowed) and error.field == "origin":
-        cors = [*cors, (b"access-control-allow-origin", b"*")]
     allow = [(b"allow", error.allowed.encode())] if isinstance(error, MethodNotAllowed) else []
     headers = [(b"content-type", b"application/json"), *allow, *cors]
     await answer(send, status, headers, error_body(error))

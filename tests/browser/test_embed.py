@@ -1,4 +1,4 @@
-"""Elements on a page of another site: a real page on an origin of its own, with a strict policy of its own."""
+"""Elements on a page of another site: a real page on an origin of its own, with a strict policy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Host:
                 self.end_headers()
                 self.wfile.write(host.page.encode())
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *args: Any) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -149,7 +149,7 @@ def test_elements_are_live_over_one_connection_under_a_strict_policy(
     wait_text(page, "#again", "21.25")
     wait_text(page, "#eur", "1.5")
     wait_text(page, "#of", "b")
-    wait_text(page, "#none", "–")
+    wait_text(page, "#none", "\N{EN DASH}")
     site.publish("lab", 22)
     site.publish("rates", {"rates": {"eur": 2}, "of": []})
     wait_text(page, "live-value[label]", "22.0")

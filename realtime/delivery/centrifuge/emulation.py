@@ -33,7 +33,7 @@ from realtime.delivery.streaming import (
     read_body,
     refuse,
 )
-from realtime.errors import BadInput, HeadwaterError, NotFound, TooLarge, Unavailable
+from realtime.errors import BadInput, HeadwaterError, NotAllowed, NotFound, TooLarge, Unavailable
 from realtime.feeds.broker import Broker
 from realtime.feeds.publication import decode_data
 from realtime.feeds.runtime import Feeds
@@ -186,7 +186,13 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     cors = cors_headers(scope)
     try:
         check_host(scope)
-        check_origin(scope)
+        try:
+            check_origin(scope)
+        except NotAllowed:
+            # Nothing is done by GET. A foreign page that asks may read why it is refused.
+            if scope["method"] == "GET":
+                cors = [*cors, (b"access-control-allow-origin", b"*")]
+            raise
         if scope["method"] == "OPTIONS":
             await answer(send, 204, [*cors, *preflight_headers("POST")])
             return

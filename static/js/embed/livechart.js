@@ -16,8 +16,9 @@ const look = styles(`
   .uplot, .u-wrap { position: relative; }
   .u-wrap { user-select: none; }
   .u-over, .u-under, .u-axis, .u-cursor-x, .u-cursor-y, .u-cursor-pt { position: absolute; }
+  .u-over, .u-under { overflow: hidden; }
   .u-cursor-x { inset-block: 0; border-inline-end: 1px dashed currentColor; pointer-events: none; opacity: 0.6; }
-  .u-cursor-y, .u-cursor-pt, .u-select { display: none; }
+  .u-cursor-y, .u-cursor-pt, .u-select, .u-off { display: none; }
   .uplot canvas { display: block; width: 100%; height: 100%; }
 `);
 

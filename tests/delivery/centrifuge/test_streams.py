@@ -231,6 +231,13 @@ async def test_foreign_pages_are_refused_unless_their_origin_is_allowed(
         settings.conf.cache_clear()
 
 
+async def test_a_foreign_page_that_asks_may_read_why_it_is_refused(ask: Ask) -> None:
+    refused = await ask("GET", "/emulation", origin="https://elsewhere.example")
+    assert await refused.error() == (403, "not_allowed", "origin")
+    assert refused.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in refused.headers
+
+
 async def test_an_address_that_is_not_utf_8_is_refused(ask: Ask) -> None:
     answer = await ask("POST", HTTP_STREAM, commands(CONNECT), query={"format": b"\xff"})
     assert await answer.error() == (400, "bad_input", "query")

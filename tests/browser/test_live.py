@@ -96,6 +96,8 @@ def test_a_socket_that_died_in_its_sleep_is_noticed_at_once(site: Site, tab: Ope
     asleep = True
     site.publish("lab", 2)
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    # Less than what pings take to notice it, which is 20 s at least.
+    one.context.set_default_timeout(15_000)
     one.wait_tile("lab", "2")
     assert len(sockets) >= 2
 

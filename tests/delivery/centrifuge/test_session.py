@@ -269,6 +269,19 @@ async def test_recovery_is_whole_or_refused(house: House, set_namespaces: SetNam
     assert "subscribe" in await one.ask("subscribe", channel="chat:1")
 
 
+async def test_who_wants_all_is_told_when_each_value_was_published(
+    house: House, set_namespaces: SetNamespaces
+) -> None:
+    set_namespaces(chat=OPEN)
+    for data, tagged in (({"full": True}, True), ({}, False)):
+        one = await connected(house)
+        await one.ask("subscribe", channel="chat:1", data=data)
+        await one.publish("chat:1", 1)
+        past = (await one.ask("history", channel="chat:1", limit=-1))["history"]["publications"]
+        assert past
+        assert all(("published_at" in pub.get("tags", {})) is tagged for pub in past)
+
+
 async def test_one_frame_of_many_commands_lets_others_run(house: House) -> None:
     one = await connected(house)
     turns = 0

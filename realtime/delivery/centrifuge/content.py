@@ -28,7 +28,7 @@ async def publish(session: Session, params: Params) -> Answer:
     subscription = session.subscriptions.get(text)
     channel = subscription.channel if subscription else await session.door.find(name)
     rules = channel.rules if channel else rules_of(name)
-    if not may_publish(session.known, rules, subscribed=subscription is not None):
+    if not may_publish(session.known, name, rules, subscribed=subscription is not None):
         raise ProtocolError(ErrorCode.PERMISSION_DENIED)
     channel = channel or await session.door.open(name)
     info = CODEC.encode(session.client_info(subscription))

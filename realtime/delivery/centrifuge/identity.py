@@ -37,10 +37,13 @@ def may_subscribe(identity: Identity, name: Name, rules: Rules) -> bool:
     return rules.subscribe == "anybody" or (rules.subscribe == "users" and bool(identity.user))
 
 
-def may_publish(identity: Identity, rules: Rules, *, subscribed: bool) -> bool:
-    """Whether this client may publish to a channel of these rules."""
+def may_publish(identity: Identity, name: Name, rules: Rules, *, subscribed: bool) -> bool:
+    """Whether this client may publish to a channel of these rules.
+
+    To a private one, or one of named users, only who has got in.
+    """
     if identity.principal.may_publish:
         return True
-    return (rules.publish == "subscribers" and subscribed) or (
-        rules.publish == "users" and bool(identity.user)
-    )
+    if rules.publish == "users" and not (name.private or name.users is not None):
+        return bool(identity.user)
+    return rules.publish != "nobody" and subscribed

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
-from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -88,10 +87,7 @@ class Admission:
     @classmethod
     def of(cls, feeds: Feeds) -> Admission:
         """The one of these feeds."""
-        admission = _by_feeds.get(feeds)
-        if admission is None:
-            admission = _by_feeds[feeds] = cls(feeds)
-        return admission
+        return feeds.part(cls)
 
     async def admit(self, scope: Scope, asked: Sequence[Asked]) -> tuple[Principal, list[Want]]:
         """Who this is and what is to be watched, in the order asked for.
@@ -126,9 +122,6 @@ class Admission:
 
     async def _load_principals(self, keys: Sequence[_Secret]) -> dict[_Secret, Principal | NotSignedIn]:
         return await self._database.read(_look_up, keys)
-
-
-_by_feeds: WeakKeyDictionary[Feeds, Admission] = WeakKeyDictionary()
 
 
 def _look_up(keys: Sequence[_Secret]) -> dict[_Secret, Principal | NotSignedIn]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 from realtime.conf import conf
 from realtime.errors import HeadwaterError, NotAllowed, NotSignedIn, Unavailable
@@ -37,9 +36,7 @@ class Patrol:
     @classmethod
     def of(cls, feeds: Feeds) -> Patrol:
         """The one of these feeds; its task ends with theirs."""
-        patrol = _by_feeds.get(feeds)
-        if patrol is None:
-            patrol = _by_feeds[feeds] = cls(feeds)
+        patrol = feeds.part(cls)
         feeds.supervisor.spawn("access patrol", patrol.run)
         return patrol
 
@@ -75,9 +72,6 @@ class Patrol:
                 if error is not None and visit in self._visits:
                     self._visits.discard(visit)
                     visit.lost(error)
-
-
-_by_feeds: WeakKeyDictionary[Feeds, Patrol] = WeakKeyDictionary()
 
 
 def _look_again(

@@ -129,7 +129,13 @@ def principal_for_token(token: str) -> Principal:
 
 
 def principal_for_session(session_key: str) -> Principal:
-    """The active user who is signed in with this session, else ANONYMOUS.
+    """The active user who is signed in with this session, else ANONYMOUS. See `user_of_session`."""
+    user = user_of_session(session_key)
+    return ANONYMOUS if user is None else _user_principal(user, session_key=session_key)
+
+
+def user_of_session(session_key: str) -> AbstractBaseUser | None:
+    """The active user who is signed in with this session.
 
     Verified as `django.contrib.auth.get_user` does, with SECRET_KEY_FALLBACKS: a changed password ends the
     session. Never writes to it.
@@ -139,17 +145,14 @@ def principal_for_session(session_key: str) -> Principal:
         user_id = get_user_model()._meta.pk.to_python(session[SESSION_KEY])
         backend_path, session_hash = session[BACKEND_SESSION_KEY], session[HASH_SESSION_KEY]
     except (KeyError, ValueError):
-        return ANONYMOUS
+        return None
     if backend_path not in settings.AUTHENTICATION_BACKENDS or not session_hash:
-        return ANONYMOUS
-    user = load_backend(backend_path).get_user(user_id)
+        return None
+    user: AbstractBaseUser | None = load_backend(backend_path).get_user(user_id)
     if user is None or not user.is_active:
-        return ANONYMOUS
-    good_hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    if not any(constant_time_compare(session_hash, good) for good in good_hashes):
-        return ANONYMOUS
-    scopes = STAFF_SCOPES if getattr(user, "is_staff", False) else MEMBER_SCOPES
-    return Principal("user", user.pk, user.get_username(), scopes, session_key)
+        return None
+    good = any(constant_time_compare(session_hash, each) for each in _session_hashes(user))
+    return user if good else None
 
 
 def fingerprint_of(user: AbstractBaseUser) -> str:
@@ -166,11 +169,19 @@ def principal_for_user(user_id: str | int, fingerprint: str) -> Principal:
         return ANONYMOUS
     if user is None or not user.is_active:
         return ANONYMOUS
-    good = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
-    if not any(constant_time_compare(fingerprint, _fingerprint(each)) for each in good):
+    if not any(constant_time_compare(fingerprint, _fingerprint(each)) for each in _session_hashes(user)):
         return ANONYMOUS
+    return _user_principal(user, fingerprint=fingerprint)
+
+
+def _user_principal(user: AbstractBaseUser, **proof: str) -> Principal:
     scopes = STAFF_SCOPES if getattr(user, "is_staff", False) else MEMBER_SCOPES
-    return Principal("user", user.pk, user.get_username(), scopes, fingerprint=fingerprint)
+    return Principal("user", user.pk, user.get_username(), scopes, **proof)
+
+
+def _session_hashes(user: AbstractBaseUser) -> list[str]:
+    """By this SECRET_KEY, and by those that are good for a while yet."""
+    return [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
 
 
 def _fingerprint(session_hash: str) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from asgiref.sync import async_to_sync
@@ -29,6 +29,8 @@ from .supervision import Supervisor
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class Feeds:
     """`database`, `store`, `broker` and `supervisor`, all of one loop. Close it before the loop ends.
@@ -39,6 +41,7 @@ class Feeds:
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
         self.closing = AsyncExitStack()
+        self._parts: dict[Callable[[Feeds], Any], Any] = {}
         self.supervisor = Supervisor()
         self.database = Database(threads=conf().database_threads)
         self.broker = Broker(_layer(), self.supervisor)
@@ -52,6 +55,13 @@ class Feeds:
         if feeds is None:
             feeds = _by_loop[loop] = cls()
         return feeds
+
+    def part(self, make: Callable[[Feeds], T]) -> T:
+        """What another room has for these feeds: made by the first call, the same at every other one."""
+        if make not in self._parts:
+            self._parts[make] = make(self)
+        part: T = self._parts[make]
+        return part
 
     async def aclose(self) -> None:
         """Save and announce what waits, end all tasks, close all connections."""

@@ -6,13 +6,11 @@ browser sends for a page of another site is refused.
 
 from __future__ import annotations
 
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 
 from realtime.delivery.centrifuge.page_tokens import mint_page_token
 from realtime.errors import HeadwaterError, NotAllowed
-from realtime.feeds.access import principal_for_session
+from realtime.feeds.access import user_of_session
 from realtime.feeds.runtime import Feeds
 
 from .api.errors import refuse
@@ -31,16 +29,7 @@ async def connection_token(request: HttpRequest) -> HttpResponse:
         if request.headers.get("Sec-Fetch-Site", "none") not in OUR_OWN:
             raise NotAllowed("This token is for pages of this site.")
         session_key = session_of(request)
-        user = await Feeds.current().database.read(_user, session_key) if session_key else None
+        user = await Feeds.current().database.read(user_of_session, session_key) if session_key else None
     except HeadwaterError as error:
         return refuse(error)
     return JsonResponse({"token": mint_page_token(user)}, headers=PRIVATE)
-
-
-def _user(session_key: str) -> AbstractBaseUser | None:
-    """Who is signed in, if anybody. One unit of work."""
-    principal = principal_for_session(session_key)
-    if principal.id is None:
-        return None
-    assert principal.id is not None
-    return get_user_model()._default_manager.filter(pk=principal.id).first()

@@ -19,12 +19,12 @@ const say = (line) => process.stdout.write(JSON.stringify(line) + "\n");
 class Driven {
   constructor(number, { kind, url, tokens, ...options }) {
     this.number = number;
-    this.binary = kind === "protobuf";
+    this.binary = kind.endsWith("protobuf");
     const web = `http${url.slice("ws".length)}`;
     const endpoint = {
       http_stream: [{ transport: "http_stream", endpoint: `${web}/connection/http_stream` }],
       sse: [{ transport: "sse", endpoint: `${web}/connection/sse` }],
-    }[kind] ?? `${url}/connection/websocket`;
+    }[kind.replace("_protobuf", "")] ?? `${url}/connection/websocket`;
     const Client = this.binary ? BinaryCentrifuge : Centrifuge;
     this.inner = new Client(endpoint, {
       websocket: WebSocket,

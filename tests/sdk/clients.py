@@ -174,7 +174,7 @@ class Sdk(ABC):
         """A client that has not connected yet.
 
         url      ws://…, without a path
-        kind     json, protobuf, http_stream or sse
+        kind     json, protobuf, http_stream, http_stream_protobuf or sse
         tokens   as with `Client.subscribe`; None: it connects without any
         """
 

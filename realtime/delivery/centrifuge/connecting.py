@@ -26,8 +26,12 @@ async def connect(session: Session, params: Params) -> Answer:
     """Take the client in. Its own subscriptions begin with the reply, recovered where it says from where."""
     if session.identity is not None:
         raise Disconnect(DisconnectCode.BAD_REQUEST, "connected already")
-    token = await _token(session, params.get("token", ""))
-    identity = await _identify(session, token)
+    text = params.get("token", "")
+    try:
+        token = await session.door.tokens.connection(text) if text else None
+        identity = await _identify(session, token)
+    except InvalidToken as error:
+        raise disconnect_of(error) from None
     await session.door.listen()
     session.begin(identity)
     result: dict[str, Any] = {
@@ -62,26 +66,14 @@ async def refresh(session: Session, params: Params) -> Answer:
     """Go on with a new token of the same user."""
     try:
         token = await session.door.tokens.connection(params.get("token", ""))
-    except ExpiredToken:
-        raise Disconnect(DisconnectCode.EXPIRED) from None
-    except InvalidToken as error:
-        raise Disconnect(DisconnectCode.INVALID_TOKEN, error.message) from None
-    identity = await _identify(session, token)
+        identity = await _identify(session, token)
+    except (ExpiredToken, InvalidToken) as error:
+        raise disconnect_of(error) from None
     if identity.user != session.user:
         raise Disconnect(DisconnectCode.INVALID_TOKEN, "a token of another user")
+    session.identity = identity
     session.expire(identity.expires_at)
     return Answer({"client": session.id, "version": VERSION} | expiry(identity.expires_at))
-
-
-async def _token(session: Session, text: str) -> ConnectionToken | PageToken | None:
-    if not text:
-        return None
-    try:
-        return await session.door.tokens.connection(text)
-    except ExpiredToken:
-        raise ProtocolError(ErrorCode.TOKEN_EXPIRED) from None
-    except InvalidToken as error:
-        raise Disconnect(DisconnectCode.INVALID_TOKEN, error.message) from None
 
 
 async def _identify(session: Session, token: ConnectionToken | PageToken | None) -> Identity:
@@ -91,10 +83,7 @@ async def _identify(session: Session, token: ConnectionToken | PageToken | None)
         return Identity("", ANONYMOUS)
     if isinstance(token, ConnectionToken):
         return Identity(token.user, ANONYMOUS, token.info, token.expires_at)
-    try:
-        principal = await session.door.feeds.database.read(principal_of_page, token)
-    except InvalidToken as error:
-        raise Disconnect(DisconnectCode.INVALID_TOKEN, error.message) from None
+    principal = await session.door.feeds.database.read(principal_of_page, token)
     return Identity(token.user_id, principal, None, token.expires_at)
 
 

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from realtime.delivery.patrol import Patrol, Visit
 from realtime.delivery.shared_reads import SharedReads
@@ -51,10 +50,7 @@ class Door:
     @classmethod
     def of(cls, feeds: Feeds) -> Door:
         """The one of these feeds."""
-        door = _by_feeds.get(feeds)
-        if door is None:
-            door = _by_feeds[feeds] = cls(feeds)
-        return door
+        return feeds.part(cls)
 
     async def find(self, name: Name) -> Channel | None:
         """The channel, if somebody has opened it."""
@@ -119,6 +115,3 @@ class Door:
     def of_user(self, user: str) -> list[Session]:
         """The sessions of one user in this process."""
         return list(self._by_user.get(user, ()))
-
-
-_by_feeds: WeakKeyDictionary[Feeds, Door] = WeakKeyDictionary()

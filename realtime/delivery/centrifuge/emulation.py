@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 from django.utils.crypto import constant_time_compare, salted_hmac
 
@@ -39,6 +38,7 @@ from realtime.feeds.publication import decode_data
 from realtime.feeds.runtime import Feeds
 
 from .door import Door
+from .nodes import group_of_node
 from .protobuf_codec import parse
 
 logger = logging.getLogger(__name__)
@@ -115,15 +115,11 @@ class Emulation:
     @classmethod
     def of(cls, feeds: Feeds) -> Emulation:
         """The one of these feeds."""
-        emulation = _by_feeds.get(feeds)
-        if emulation is None:
-            alone = not conf().redis_url
-            emulation = _by_feeds[feeds] = cls(feeds.broker, Door.of(feeds).node, alone=alone)
-        return emulation
+        return feeds.part(_emulation_of)
 
     async def open(self) -> Inbox:
         """An inbox that can be reached from everywhere. `close` must follow."""
-        await self._broker.join_group(_group(self.node))
+        await self._broker.join_group(group_of_node(self.node))
         name = uuid.uuid4().hex
         inbox = Inbox(name + _mark(self.node, name))
         self._inboxes[inbox.secret] = inbox
@@ -154,9 +150,9 @@ class Emulation:
         number = uuid.uuid4().hex
         answered = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
-            await self._broker.join_group(_group(self.node))
+            await self._broker.join_group(group_of_node(self.node))
             signal = {"kind": "emulation", "number": number, "from": self.node, "session": request.session}
-            self._broker.signal(_group(request.node), signal | _packed(request.data))
+            self._broker.signal(group_of_node(request.node), signal | _packed(request.data))
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 taken: Taken = await answered
                 return taken
@@ -170,15 +166,12 @@ class Emulation:
     def _hear_request(self, signal: Mapping[str, Any]) -> None:
         taken = self._take(signal["session"], _unpacked(signal))
         answer = {"kind": "emulation answer", "number": signal["number"], "taken": taken.value}
-        self._broker.signal(_group(signal["from"]), answer)
+        self._broker.signal(group_of_node(signal["from"]), answer)
 
     def _hear_answer(self, signal: Mapping[str, Any]) -> None:
         answered = self._answers.get(signal["number"])
         if answered is not None and not answered.done():
             answered.set_result(Taken(signal["taken"]))
-
-
-_by_feeds: WeakKeyDictionary[Feeds, Emulation] = WeakKeyDictionary()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -251,8 +244,8 @@ def _from_protobuf(body: bytes) -> Request:
     return Request(given.node, given.session, given.data)
 
 
-def _group(node: str) -> str:
-    return f"node.{node}"
+def _emulation_of(feeds: Feeds) -> Emulation:
+    return Emulation(feeds.broker, Door.of(feeds).node, alone=not conf().redis_url)
 
 
 def _mark(node: str, name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from realtime.errors import ExpiredToken, InvalidToken
 from realtime.feeds.channels import Channel, Name, parse_name, rules_of
 
 from .answer import Answer, expiry
@@ -91,12 +90,7 @@ async def sub_refresh(session: Session, params: Params) -> Answer:
 async def _token(session: Session, channel: str, text: str) -> SubscriptionToken | None:
     if not text:
         return None
-    try:
-        token = await session.door.tokens.subscription(text)
-    except ExpiredToken:
-        raise ProtocolError(ErrorCode.TOKEN_EXPIRED) from None
-    except InvalidToken as error:
-        raise ProtocolError(ErrorCode.PERMISSION_DENIED, error.message) from None
+    token = await session.door.tokens.subscription(text)
     if not token.is_for(user=session.user, channel=channel, client=session.id):
         raise Disconnect(DisconnectCode.INVALID_TOKEN, "a subscription token of another channel or client")
     return token

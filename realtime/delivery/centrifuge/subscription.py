@@ -12,6 +12,7 @@ from realtime.delivery.frames import Event
 from realtime.delivery.patrol import Visit
 from realtime.delivery.watching import Want, Watch
 from realtime.feeds.channels import Channel, Rules
+from realtime.feeds.models import Feed
 from realtime.feeds.position import Position
 
 from .codec import Raw
@@ -136,10 +137,18 @@ class Subscription:
         epoch, offset = newest.position.epoch, newest.position.offset
         result |= {"epoch": epoch, "offset": offset}
         at_top = asked is not None and asked.epoch in ("", epoch) and asked.offset == offset and offset > 0
-        if offset and not at_top:
+        if not at_top and self._may_show(newest):
             self._list(result, [newest])
-        if cached and asked is not None and (at_top or offset):
+        if cached and asked is not None and offset:
             result["recovered"] = True
+
+    def _may_show(self, newest: Event) -> bool:
+        """Whether there is a value: a channel's past is forgotten with its age, its newest value too."""
+        value = newest.value
+        if value is None or value.published_at is None:
+            return False
+        is_channel = self.channel.feed.kind == Feed.Kind.CHANNEL
+        return not is_channel or value.published_at.timestamp() > time.time() - self.rules.history_age_s
 
     def _list(self, result: dict[str, Any], events: list[Event]) -> None:
         """The first whole, each later one against the one before it."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.delivery.conftest import Socket
+from realtime.conf import Rules
+from tests.delivery.conftest import House, Socket
+
+OPEN = Rules(subscribe="anybody", publish="subscribers", history=True, recovery="forced")
 
 
 class Client:
@@ -46,3 +49,14 @@ class Client:
         """The last push, which tells why, and the close code."""
         told = await self.read()
         return told["push"]["disconnect"], await self.socket.closed()
+
+
+async def client(house: House) -> Client:
+    return Client(await house.connect("/connection/websocket"))
+
+
+async def connected(house: House) -> Client:
+    made = await client(house)
+    reply = await made.ask("connect")
+    assert reply["connect"]["client"]
+    return made

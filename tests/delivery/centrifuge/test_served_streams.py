@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 import httpx
@@ -14,9 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.conftest import MakeServer
 from tests.delivery.centrifuge.answers import commands
-from tests.delivery.centrifuge.npm import Sdk
 from tests.delivery.served import furnish, publish, watch
 from tests.faults.byhand import deaf_socket, is_ended, open_request, overfill
+from tests.sdk.node_sdk import NodeSdk
 from tests.services import Nginx, wait_until
 from tests.serving import Server
 
@@ -134,27 +134,23 @@ def test_the_npm_client_recovers_behind_nginx_when_its_process_dies(
     """With emulation by either process; every publication once and in order, whatever the transport."""
     one, two = pair
     token = furnish(two, "count")
-    kinds = [("http_stream", False), ("http_stream", True), ("sse", False)]
+    kinds = ["http_stream", "http_stream_protobuf", "sse"]
     with ExitStack() as stack:
-        clients = [
-            stack.enter_context(Sdk(nginx.url, transport, protobuf=protobuf)) for transport, protobuf in kinds
-        ]
-        for client, (transport, _) in zip(clients, kinds, strict=True):
-            client.do("connect")
-            assert client.wait("connected")["transport"] == transport
-            client.do("subscribe", channel="feed:count", options={"recoverable": True})
-            client.wait("subscribed")
-            refused = client.do("rpc", method="nothing", data=1)
-            assert (refused["what"], refused["code"]) == ("failed", 108)
+        sdk = stack.enter_context(closing(NodeSdk()))
+        clients = [sdk.open(nginx.url.replace("http", "ws", 1), kind) for kind in kinds]
+        for client, kind in zip(clients, kinds, strict=True):
+            assert client.enter()["transport"] == kind.removesuffix("_protobuf")
+            client.join("feed:count", recoverable=True)
+            assert client.refused("rpc", method="nothing", data=1) == 108
         for number in range(5):
             publish(two, token, "count", number)
         for client in clients:
-            assert client.wait_for_values(5) == [0, 1, 2, 3, 4]
+            assert client.values("feed:count", 5) == [0, 1, 2, 3, 4]
         one.kill()
         for number in range(5, 10):
             publish(two, token, "count", number)
         for client in clients:
-            assert client.wait_for_values(5) == [5, 6, 7, 8, 9]
+            assert client.values("feed:count", 5) == [5, 6, 7, 8, 9]
         one.start()
         # Somebody who does not go keeps the process draining. It has the fewest connections then, so that
         # nginx tries it first for everybody who comes back.
@@ -164,9 +160,8 @@ def test_the_npm_client_recovers_behind_nginx_when_its_process_dies(
         for number in range(10, 15):
             publish(one, token, "count", number)
         for client in clients:
-            assert client.wait_for_values(5) == [10, 11, 12, 13, 14]
-            assert not client.kept("publication")
-            assert not client.kept("disconnected")
+            assert client.values("feed:count", 5) == [10, 11, 12, 13, 14]
+            assert not {"publication", "disconnected"} & set(client.heard.kinds())
         assert two.runs
         deaf.close()
         assert two.process.wait(60) == 0

@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from realtime.conf import Rules
 from realtime.delivery.centrifuge import commands, session, subscribing
 from realtime.delivery.centrifuge.answer import Answer
+from realtime.delivery.centrifuge.door import Door
+from realtime.delivery.centrifuge.keys import secret_key
+from realtime.delivery.centrifuge.tokens import Tokens
 from realtime.feeds.catalog import delete_feed
-from realtime.feeds.models import Feed, JournalEntry
-from realtime.feeds.position import new_epoch
 from tests.conftest import SetNamespaces
 from tests.delivery.conftest import House
 
-from .talking import Client
-
-OPEN = Rules(subscribe="anybody", publish="subscribers", history=True, recovery="forced")
-
-
-async def client(house: House) -> Client:
-    return Client(await house.connect("/connection/websocket"))
-
-
-async def connected(house: House) -> Client:
-    made = await client(house)
-    reply = await made.ask("connect")
-    assert reply["connect"]["client"]
-    return made
+from .signing import SECRET, signed
+from .talking import OPEN, client, connected
 
 
 @pytest.mark.parametrize(
@@ -181,24 +170,6 @@ async def test_an_unknown_delta_ends_it(house: House) -> None:
     assert (await one.closed())[1] == 3501
 
 
-async def test_a_feed_that_is_reborn_is_told_as_insufficient_state(house: House) -> None:
-    feed_id = await house.add_feed("lab", 0)
-    one = await connected(house)
-    await one.ask("subscribe", channel="feed:lab")
-
-    def be_reborn() -> None:
-        JournalEntry.objects.filter(feed_id=feed_id).delete()
-        Feed.objects.filter(pk=feed_id).update(epoch=new_epoch(), offset=0, digest="")
-
-    await house.feeds.database.write(be_reborn)
-    await house.publish("lab", 1)
-    push = (await one.read())["push"]
-    assert (push["channel"], push["unsubscribe"]["code"]) == ("feed:lab", 2500)
-    reply = await one.ask("subscribe", channel="feed:lab", recover=True, epoch="gone", offset=1)
-    assert "recovered" not in reply["subscribe"]
-    assert reply["subscribe"]["was_recovering"]
-
-
 async def test_a_deleted_feed_ends_its_subscription_for_good(house: House) -> None:
     await house.add_feed("lab", 0)
     one = await connected(house)
@@ -209,38 +180,17 @@ async def test_a_deleted_feed_ends_its_subscription_for_good(house: House) -> No
     assert push["unsubscribe"]["reason"]
 
 
-async def test_recovery_is_whole_or_refused(house: House, set_namespaces: SetNamespaces) -> None:
-    set_namespaces(chat=Rules(**{**_fields(OPEN), "history_size": 3}))
-    one = await connected(house)
-    begin = (await one.ask("subscribe", channel="chat:1"))["subscribe"]
-    for number in range(6):
-        await one.publish("chat:1", number)
-    await one.ask("unsubscribe", channel="chat:1")
-    asked = {"channel": "chat:1", "recover": True, "epoch": begin["epoch"]}
-    got = (await one.ask("subscribe", **asked, offset=3))["subscribe"]
-    assert (got["recovered"], got["offset"]) == (True, 3)
-    assert [pub["data"] for pub in got["publications"]] == [3, 4, 5]
-    await one.ask("unsubscribe", channel="chat:1")
-    got = (await one.ask("subscribe", **asked, offset=2))["subscribe"]
-    assert (got.get("recovered"), got.get("publications"), got["offset"]) == (None, None, 6)
-    await one.ask("unsubscribe", channel="chat:1")
-    refused = await one.ask("subscribe", **asked, offset=2, flag=2)
-    assert refused["error"]["code"] == 112
-    # Nothing is left of what was refused.
-    assert "subscribe" in await one.ask("subscribe", channel="chat:1")
-
-
-async def test_who_wants_all_is_told_when_each_value_was_published(
-    house: House, set_namespaces: SetNamespaces
-) -> None:
-    set_namespaces(chat=OPEN)
-    for data, tagged in (({"full": True}, True), ({}, False)):
-        one = await connected(house)
-        await one.ask("subscribe", channel="chat:1", data=data)
-        await one.publish("chat:1", 1)
-        past = (await one.ask("history", channel="chat:1", limit=-1))["history"]["publications"]
-        assert past
-        assert all(("published_at" in pub.get("tags", {})) is tagged for pub in past)
+async def test_a_refreshed_token_counts_from_then_on(house: House, set_namespaces: SetNamespaces) -> None:
+    set_namespaces(chat=replace(OPEN, presence=True))
+    Door.of(house.feeds).tokens = Tokens((secret_key(SECRET),))
+    one = await client(house)
+    await one.ask("connect", token=signed("HS256", {"sub": "mia", "info": "before"}))
+    assert "error" not in await one.ask("refresh", token=signed("HS256", {"sub": "mia", "info": "now"}))
+    await one.ask("subscribe", channel="chat:1")
+    (info,) = (await one.ask("presence", channel="chat:1"))["presence"]["presence"].values()
+    assert (info["user"], info["conn_info"]) == ("mia", "now")
+    await one.tell({"id": 9, "refresh": {"token": signed("HS256", {"sub": "eve"})}})
+    assert (await one.closed())[1] == 3500
 
 
 async def test_one_frame_of_many_commands_lets_others_run(house: House) -> None:
@@ -265,7 +215,3 @@ async def test_a_message_that_is_too_large_ends_it(house: House) -> None:
     one = await connected(house)
     await one.tell({"id": 2, "rpc": {"method": "x" * 70_000}})
     assert (await one.closed())[1] == 1009
-
-
-def _fields(rules: Rules) -> dict[str, Any]:
-    return {name: getattr(rules, name) for name in rules.__dataclass_fields__}

@@ -23,6 +23,10 @@ class SharedReads(Generic[K, V]):
         self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._loader: asyncio.Task[None] | None = None
 
+    def is_asked(self, key: K) -> bool:
+        """Whether a load that has yet to begin will answer this: to ask as well costs no read."""
+        return key in self._waiting
+
     def ask(self, key: K) -> asyncio.Future[V | None]:
         """What the loader has for the key; None when it has nothing. Each who asks may give up alone."""
         future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()

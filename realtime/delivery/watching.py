@@ -117,7 +117,7 @@ class Delivery:
 
         At most `conf().joins_at_once` starts read at the same time, in the order in which they asked. A place
         is held for each read alone, never while a client takes what was read: slow ones hold up nobody, and
-        one page at most waits for each.
+        one page at most waits for each. Who asks for what is about to be read anyway needs none.
 
         Raises Unavailable when the journal cannot be read, or a turn to read has not come within
         `JOIN_PATIENCE_S`; then nothing is watched.
@@ -201,6 +201,8 @@ class Delivery:
         return Position(snapshot.epoch, seat.offset)
 
     async def _read(self, reads: SharedReads[K, V], key: K) -> V | None:
+        if reads.is_asked(key):
+            return await reads.ask(key)
         async with self._joins:
             return await reads.ask(key)
 

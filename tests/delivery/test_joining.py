@@ -133,6 +133,27 @@ async def test_no_more_than_the_limit_are_read_for_at_the_same_time(
     assert max(loads) <= 3
 
 
+async def test_who_asks_for_what_is_about_to_be_read_needs_no_turn(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turnstile = house.delivery._joins = Turnstile(2, patience_s=30)
+    entered = 0
+    enter = turnstile.__aenter__
+
+    async def counted(self: Turnstile) -> None:
+        nonlocal entered
+        entered += 1
+        await enter()
+
+    monkeypatch.setattr(Turnstile, "__aenter__", counted)
+    feed_ids = [await house.add_feed(f"feed-{number}", number) for number in range(2)]
+    wants = [Want(feed_id, "feed") for feed_id in feed_ids]
+    watchers = [Recorder() for _ in range(50)]
+    await asyncio.gather(*(house.delivery.watch(wants, watcher) for watcher in watchers))
+    assert all(len(watcher.told) == 2 for watcher in watchers)
+    assert entered == 2
+
+
 async def test_one_that_takes_its_start_slowly_keeps_nobody_waiting(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "ninja",
+    "pgtrigger",
     "realtime",
+    *_conf.apps,
 ]
 
 # Short, because each of Django's own costs a thread hop per request: ours sets all the security headers.
@@ -75,10 +77,16 @@ def _database() -> dict[str, Any]:
             "TEST": {"NAME": _conf.data_dir / "test.sqlite3"},
         }
     database: dict[str, Any] = dict(dj_database_url.parse(_conf.database_url))
-    # The pool serves every thread of ours, those for methods that clients call as well, and Django's own one.
+    # The pool serves every thread of ours, those of live queries (and one for slow ones) and for methods that
+    # clients call as well, and Django's own one.
     # While PostgreSQL is away it tries again every two seconds at most; left to itself it would wait as long
     # again as PostgreSQL was away.
-    pool = {"min_size": 1, "max_size": 2 * _conf.database_threads + 4, "timeout": 5, "reconnect_timeout": 5}
+    pool = {
+        "min_size": 1,
+        "max_size": 2 * _conf.database_threads + _conf.query_threads + 5,
+        "timeout": 5,
+        "reconnect_timeout": 5,
+    }
     # A host that vanished without a word is noticed within about 15 s; by the kernel's defaults, hours.
     vanished = {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
     asked = database.get("OPTIONS", {})
@@ -88,6 +96,10 @@ def _database() -> dict[str, Any]:
 
 
 DATABASES = {"default": _database()}
+# Triggers are the business of `manage.py live_triggers`, not of migrations: which tables have one depends on
+# the queries of all apps together.
+PGTRIGGER_MODEL_META = PGTRIGGER_MIGRATIONS = PGTRIGGER_SCHEMA_EDITOR = False
+PGTRIGGER_INSTALL_ON_MIGRATE = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
@@ -129,7 +141,7 @@ USE_TZ = True
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS: list[Path | tuple[str, Path]] = [BASE_DIR / "static"]
-for _library in ("uplot", "centrifuge"):
+for _library in ("uplot", "centrifuge", "idiomorph"):
     _built = BASE_DIR / "node_modules" / _library / "dist"
     if _built.is_dir():
         STATICFILES_DIRS.append((_library, _built))

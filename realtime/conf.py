@@ -97,6 +97,7 @@ class Conf(BaseSettings):
     token_jwks_url: str = _row("", "Where further public keys for such tokens are read (JWKS).")
     token_audience: str = _row("", "What `aud` of such a token must name; empty: anything.")
     token_issuer: str = _row("", "What `iss` of such a token must be; empty: anything.")
+    apps: Names = _row((), "Further Django apps, by module, with models, pages (`urls`) and a `live.py`.")
     debug: bool = _row(False, "Django's debug mode. Never in production.")
     allowed_hosts: Names = _row(("localhost", "127.0.0.1", "[::1]"), "Host names that this site answers to.")
     allowed_origins: Names = _row((), "Further origins (https://…) whose pages may open sockets here.")
@@ -136,6 +137,21 @@ class Conf(BaseSettings):
         le=64,
     )
 
+    # Live queries
+    query_first_ms: float = _row(
+        20.0, "How long changes of rows are gathered before a live query is evaluated.", ge=0, le=10_000
+    )
+    query_sustained_ms: float = _row(
+        250.0, "The same while changes never stop: how far apart evaluations are.", ge=0, le=60_000
+    )
+    query_recheck_s: float = _row(
+        30.0, "How often a watched query is evaluated although no change was heard.", ge=1
+    )
+    query_limit_s: float = _row(5.0, "How long a live query may take until it is cancelled.", ge=0.1, le=300)
+    query_threads: int = _row(
+        4, "Threads for live queries in each engine; slow queries have one of their own.", ge=1, le=64
+    )
+
     # Channels of SDK clients
     namespaces: Namespaces = _row(
         {}, 'Channels that SDK clients may open, as JSON: `{"chat": {"publish": "subscribers"}}`.'
@@ -160,7 +176,8 @@ class Conf(BaseSettings):
     log_level: str = _row("INFO", "DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator(
-        "field_keys", "allowed_hosts", "allowed_origins", "trusted_proxies", "allowed_networks", mode="before"
+        *("apps", "field_keys", "allowed_hosts", "allowed_origins", "trusted_proxies", "allowed_networks"),
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:

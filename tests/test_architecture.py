@@ -21,17 +21,21 @@ ARROWS: dict[str, set[str]] = {
     "conf": set(),
     "feeds": set(),
     "sources": {"feeds"},
+    "queries": {"feeds"},
     "rpc": {"feeds"},
     "delivery": {"feeds", "rpc"},
-    "engine": {"feeds", "sources"},
+    "engine": {"feeds", "sources", "queries"},
     "processes": set(),
-    "web": {"feeds", "sources", "delivery", "rpc"},
+    "web": {"feeds", "sources", "queries", "delivery", "rpc"},
+    # Headwater's own queries, and the tag that shows any query on a page.
+    "live": {"feeds", "sources", "queries"},
+    "templatetags": {"feeds", "queries"},
     # These only put the rooms together.
     "models": {"feeds", "sources"},
     "admin": {"feeds", "sources", "admin_forms"},
     "admin_forms": {"feeds", "sources"},
-    "apps": {"feeds", "sources", "delivery", "web"},
-    "management": {"feeds", "sources", "delivery", "engine", "web", "processes"},
+    "apps": {"feeds", "sources", "queries", "delivery", "web"},
+    "management": {"feeds", "sources", "queries", "delivery", "engine", "web", "processes"},
 }
 
 # Packages with one door each: everything else goes through these files.
@@ -48,11 +52,14 @@ DOORS: dict[str, set[str]] = {
     "autobahn": {"delivery/daphne.py"},
     "google": {f"delivery/centrifuge/{name}.py" for name in ("schema", "protobuf_codec")},
     "jwt": {f"delivery/centrifuge/{name}.py" for name in ("keys", "page_tokens")},
+    "pgtrigger": {"queries/triggers.py"},
+    "psycopg": {"queries/listening.py", "queries/limits.py"},
     "twisted": {f"delivery/{name}.py" for name in ("daphne", "handle", "serve")},
 }
 
 NO_IO = ("django", "channels", "asyncio", "threading", "socket")
 PURE = {f"delivery/{name}.py": NO_IO for name in ("hub", "stream", "fanout")}
+PURE |= {f"queries/{name}.py": NO_IO for name in ("changes", "pace")}
 PURE |= {
     f"delivery/centrifuge/{name}.py": NO_IO
     for name in ("protocol", "schema", "codec", "json_codec", "protobuf_codec", "fossil")

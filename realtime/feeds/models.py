@@ -23,6 +23,7 @@ class Feed(models.Model):
         SOURCE = "source", "filled by a source"
         PUSH = "push", "published by other programs"
         CHANNEL = "channel", "opened by SDK clients"
+        QUERY = "query", "filled by a live query"
 
     class Recovery(models.TextChoices):
         STREAM = "stream", "every publication that it missed"
@@ -34,7 +35,7 @@ class Feed(models.Model):
         FAILING = "failing", "failing"
         PAUSED = "paused", "paused"
 
-    # SLUG_FORM, but for channels: their slug is their name. The catalogs check it.
+    # SLUG_FORM, but for channels and live queries: their slug is their name. The catalogs check it.
     slug = models.CharField(max_length=SLUG_LIMIT, unique=True)
     title = models.CharField(max_length=200)
     kind = models.CharField(max_length=8, choices=Kind, default=Kind.PUSH)
@@ -94,6 +95,38 @@ class Feed(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+
+class Demand(models.Model):
+    """That a feed is filled only while somebody watches it, until when somebody does, and who fills it.
+
+    base           feeds of the same base are filled together, by one engine: see `queries.names`
+    engine         who fills it until `claimed_until`; empty: nobody
+    kept           it has been filled since it was claimed, so that its value is the present one
+    evaluations    how often it was evaluated, ever
+    unheard        how often an interval's re-check found a change that nothing had told of
+    duration_ms    of the last evaluation
+    reason         why it fails, in full; for staff
+    """
+
+    feed = models.OneToOneField(Feed, on_delete=models.CASCADE, primary_key=True, related_name="demand")
+    base = models.CharField(max_length=SLUG_LIMIT, db_index=True)
+    wanted_until = models.DateTimeField(db_index=True)
+    engine = models.CharField(max_length=64, blank=True, default="", db_index=True)
+    claimed_until = models.DateTimeField(null=True)
+    kept = models.BooleanField(default=False)
+    evaluations = models.BigIntegerField(default=0)
+    unheard = models.BigIntegerField(default=0)
+    duration_ms = models.FloatField(null=True)
+    reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "live query"
+        verbose_name_plural = "live queries"
+        ordering = ["feed_id"]
+
+    def __str__(self) -> str:
+        return self.base
 
 
 class JournalEntry(models.Model):

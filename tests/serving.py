@@ -55,6 +55,7 @@ def environment(data_dir: Path, **extra: str) -> dict[str, str]:
         "DJANGO_SETTINGS_MODULE": "project.settings",
         "HEADWATER_DATA_DIR": str(data_dir),
         "HEADWATER_ALLOWED_NETWORKS": "127.0.0.1/32",
+        "HEADWATER_APPS": "docs.examples.orders",
         "PORT": "0",
         "PYTHONUNBUFFERED": "1",
         **extra,

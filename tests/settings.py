@@ -19,6 +19,7 @@ for _name in list(os.environ):
 _data_dir = tempfile.mkdtemp(prefix="headwater-test-")
 atexit.register(shutil.rmtree, _data_dir, ignore_errors=True)
 os.environ["HEADWATER_DATA_DIR"] = _data_dir
+os.environ["HEADWATER_APPS"] = "docs.examples.orders"
 if _database_url:
     os.environ["DATABASE_URL"] = _database_url
 

@@ -23,6 +23,8 @@
     │   ├── TooManyRedirects   more hops than allowed, or a loop
     │   ├── BadStatus          an answer whose status is not a success
     │   └── BadResponse        an answer that is not HTTP, is encoded, or broke off
+    ├── QueryFailed            a live query has no result now
+    │   └── QueryTooSlow       it was cancelled, because it took longer than the limit allows
     ├── UnknownInsides         a library is of a release that this one does not know
     └── ExtractError           the answer came, but the value is not in it
 
@@ -198,6 +200,22 @@ class ExtractError(HeadwaterError):
     """The answer came, but it cannot be read as the format says, or the value is not in it."""
 
     code = "extract_failed"
+
+
+class QueryFailed(HeadwaterError):
+    """A live query has no result now. `message` is for whoever watches, `reason` for staff: all that is known."""
+
+    code = "query_failed"
+
+    def __init__(self, message: str, *, field: str | None = None, reason: str = "") -> None:
+        super().__init__(message, field=field)
+        self.reason = reason or message
+
+
+class QueryTooSlow(QueryFailed):
+    """The query was cancelled in the database, because it took longer than the limit that the message names."""
+
+    code = "query_too_slow"
 
 
 class UnknownInsides(HeadwaterError):

@@ -131,7 +131,7 @@ def principal_for_token(token: str) -> Principal:
 def principal_for_session(session_key: str) -> Principal:
     """The active user who is signed in with this session, else ANONYMOUS. See `user_of_session`."""
     user = user_of_session(session_key)
-    return ANONYMOUS if user is None else _user_principal(user, session_key=session_key)
+    return ANONYMOUS if user is None else principal_of_user(user, session_key=session_key)
 
 
 def user_of_session(session_key: str) -> AbstractBaseUser | None:
@@ -171,10 +171,11 @@ def principal_for_user(user_id: str | int, fingerprint: str) -> Principal:
         return ANONYMOUS
     if not any(constant_time_compare(fingerprint, _fingerprint(each)) for each in _session_hashes(user)):
         return ANONYMOUS
-    return _user_principal(user, fingerprint=fingerprint)
+    return principal_of_user(user, fingerprint=fingerprint)
 
 
-def _user_principal(user: AbstractBaseUser, **proof: str) -> Principal:
+def principal_of_user(user: AbstractBaseUser, **proof: str) -> Principal:
+    """This active user, with `session_key` or `fingerprint` where `recheck` is to notice anything."""
     scopes = STAFF_SCOPES if getattr(user, "is_staff", False) else MEMBER_SCOPES
     return Principal("user", user.pk, user.get_username(), scopes, **proof)
 

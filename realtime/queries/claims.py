@@ -98,7 +98,15 @@ def note(engine: str, notes: Collection[Note]) -> None:
             f"UPDATE {table} SET kept = %s, evaluations = evaluations + %s, unheard = unheard + %s, "  # noqa: S608
             "duration_ms = %s, reason = %s WHERE feed_id = %s AND engine = %s",
             [
-                (each.kept, each.evaluations, each.unheard, each.duration_ms, each.reason, each.feed_id, engine)
+                (
+                    each.kept,
+                    each.evaluations,
+                    each.unheard,
+                    each.duration_ms,
+                    each.reason,
+                    each.feed_id,
+                    engine,
+                )
                 for each in notes
             ],
         )

@@ -15,6 +15,8 @@ from .draft import FeedDraft, SourceDraft, origin_of
 from .models import Source
 from .secret_field import UnreadableSecret
 
+SOURCES_PER_PAGE = 100
+
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
@@ -37,14 +39,18 @@ def list_sources(*, search: str = "", limit: int, skip: int = 0) -> tuple[list[S
     """One page of all sources by name, and how many match. `search` is found in names, titles and URLs."""
     if not is_printable(search):
         raise BadInput("search: contains characters that cannot be printed.", field="search")
-    sources = _with_feeds(Source.objects.order_by("slug"))
-    if search:
-        sources = sources.filter(
-            Q(slug__icontains=search) | Q(title__icontains=search) | Q(url__icontains=search)
-        )
-    page = list(sources[skip : skip + limit])
+    sources = search_sources(search)
+    page = list(_with_feeds(sources)[skip : skip + limit])
     _load_secrets(page)
     return [_row_of(source) for source in page], sources.count()
+
+
+def search_sources(search: str) -> QuerySet[Source]:
+    """The sources with this text in name, title or URL, by name; without a text, all."""
+    sources = Source.objects.order_by("slug")
+    if not search:
+        return sources
+    return sources.filter(Q(slug__icontains=search) | Q(title__icontains=search) | Q(url__icontains=search))
 
 
 def draft_of(source: Source) -> SourceDraft:

@@ -19,6 +19,7 @@ from tests.upstream import Upstream
 
 if TYPE_CHECKING:
     from realtime.feeds.runtime import Feeds
+    from tests.on_demand import Shop
 
 MakeServer = Callable[..., Server]
 SetNamespaces = Callable[..., None]
@@ -67,6 +68,17 @@ async def feeds() -> AsyncIterator[Feeds]:
     current = Feeds.current()
     yield current
     await current.aclose()
+
+
+@pytest.fixture
+def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """The opener of this test's live queries."""
+    from realtime.feeds import demand
+    from tests.on_demand import Shop
+
+    opener = Shop()
+    monkeypatch.setitem(demand._openers, "query", opener)
+    return opener
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ HEADWATER_ALLOWED_ORIGINS: the session cookie that a browser attaches by itself 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,11 +18,15 @@ from realtime.conf import conf
 from realtime.errors import BadInput, NotAllowed, NotFound, NotSignedIn, TooManyFeeds
 from realtime.feeds.access import Principal, principal_of_scope
 from realtime.feeds.catalog import FeedRef, find_feeds, readable
+from realtime.feeds.demand import Opening, name_with, opener_of
 from realtime.feeds.position import Position, parse_position
 from realtime.feeds.runtime import Feeds
+from realtime.feeds.shared_reads import SharedReads
 
-from .shared_reads import SharedReads
 from .watching import Want
+
+# Of an address, what is said to the door; the rest names a feed that is opened on demand.
+OWN_PARAMETERS = frozenset({"since", "token", "feed", "delta"})
 
 Scope = Mapping[str, Any]
 Asked = tuple[str, Position | None]
@@ -47,12 +52,20 @@ def query(scope: Scope) -> list[tuple[str, str]]:
         raise BadInput("The query string has too many parts or is not UTF-8.", field="query") from None
 
 
-def asked_for_one(scope: Scope, slug: str) -> list[Asked]:
-    """One feed, from `?since=` on if it is given. Raises BadInput naming `since`."""
-    since = [value for name, value in query(scope) if name == "since"]
+def asked_for_one(scope: Scope, slug: str, *, resumed: Position | None = None) -> list[Asked]:
+    """One feed, from `resumed` on or else from `?since=` on if it is given. Raises BadInput naming `since`.
+
+    The parameters of a feed that is opened on demand may stand in the address as well as in its name.
+    """
+    pairs = query(scope)
+    since = [value for name, value in pairs if name == "since"]
+    if opener_of(slug) is not None:
+        slug = name_with(slug, [pair for pair in pairs if pair[0] not in OWN_PARAMETERS])
+    if resumed is not None or not since:
+        return [(slug, resumed)]
     if len(since) > 1:
         raise BadInput("since: give one position.", field="since")
-    return [(slug, parse_position(since[0]) if since else None)]
+    return [(slug, parse_position(since[0]))]
 
 
 def asked_for_many(scope: Scope) -> list[Asked]:
@@ -81,6 +94,7 @@ class Admission:
 
     def __init__(self, feeds: Feeds) -> None:
         self._database = feeds.database
+        self._opening = Opening.of(feeds)
         self._feeds = SharedReads(self._load_feeds, batch_limit=500)
         self._principals = SharedReads(self._load_principals, batch_limit=50)
 
@@ -90,24 +104,45 @@ class Admission:
         return feeds.part(cls)
 
     async def admit(self, scope: Scope, asked: Sequence[Asked]) -> tuple[Principal, list[Want]]:
-        """Who this is and what is to be watched, in the order asked for.
+        """Who this is and what is to be watched, in the order asked for and under its true names.
 
         Raises NotSignedIn (a bad token), NotAllowed (a foreign origin), NotFound (no such feed, or none that
-        this principal may know of), BadInput (a host that this site does not answer to) and Unavailable.
+        this principal may know of), BadInput (a host that this site does not answer to, a parameter of a feed
+        that is opened on demand, or one feed by two names) and Unavailable.
         """
         check_host(scope)
         principal = await principal_of_scope(scope, self)
         if principal.kind != "token":
             check_origin(scope)
-        answers = [(slug, since, self._feeds.ask(slug)) for slug, since in asked]
-        wants = []
-        for slug, since, answer in answers:
+        answers = {slug: self._feeds.ask(slug) for slug, _ in asked if opener_of(slug) is None}
+        opened = await self._open([slug for slug, _ in asked if slug not in answers], principal)
+        wants: dict[int, Want] = {}
+        for slug, since in asked:
             try:
-                feed = readable(await answer, principal)
+                feed = opened[slug] if slug in opened else readable(await answers[slug], principal)
             except NotFound as error:
-                raise NotFound(f"feed {slug[:100]!r}: {error.message}", field="feed") from None
-            wants.append(Want(feed.id, slug, since, feed.latest_only))
-        return principal, wants
+                raise _unknown(slug, error) from None
+            if feed.id in wants:
+                raise BadInput(f"feed: {feed.slug} is named twice.", field="feed")
+            wants[feed.id] = Want(feed.id, feed.slug, since, feed.latest_only)
+        return principal, list(wants.values())
+
+    async def _open(self, names: Sequence[str], principal: Principal) -> dict[str, FeedRef]:
+        """Those that are opened on demand, side by side."""
+        if not names:
+            return {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = {name: group.create_task(self._open_one(name, principal)) for name in names}
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return {name: task.result() for name, task in tasks.items()}
+
+    async def _open_one(self, name: str, principal: Principal) -> FeedRef:
+        try:
+            return await self._opening.open(name, principal)
+        except NotFound as error:
+            raise _unknown(name, error) from None
 
     async def read(self, unit: Callable[[str], Principal], secret: str) -> Principal:
         """`unit(secret)`, shared with all who come with the same secret now."""
@@ -122,6 +157,10 @@ class Admission:
 
     async def _load_principals(self, keys: Sequence[_Secret]) -> dict[_Secret, Principal | NotSignedIn]:
         return await self._database.read(_look_up, keys)
+
+
+def _unknown(slug: str, error: NotFound) -> NotFound:
+    return NotFound(f"feed {slug[:100]!r}: {error.message}", field="feed")
 
 
 def _look_up(keys: Sequence[_Secret]) -> dict[_Secret, Principal | NotSignedIn]:

@@ -35,6 +35,10 @@ class Hub:
         """The feeds that somebody here watches."""
         return list(self._streams)
 
+    def named(self) -> dict[int, str]:
+        """The same with their names."""
+        return {feed_id: stream.slug for feed_id, stream in self._streams.items()}
+
     def position(self, feed_id: int) -> tuple[str, int] | None:
         """(epoch, top) of a stream; None when nobody watches it or the journal has not been read for it."""
         stream = self._streams.get(feed_id)

@@ -140,9 +140,8 @@ def _asked(scope: Scope) -> list[Asked]:
     match = _PATH.match(scope["path"])
     assert match is not None
     resumed = header(scope, b"last-event-id")
-    if resumed:
-        return [(match[1], parse_position(resumed, field="Last-Event-ID"))]
-    return asked_for_one(scope, match[1])
+    position = parse_position(resumed, field="Last-Event-ID") if resumed else None
+    return asked_for_one(scope, match[1], resumed=position)
 
 
 def _accepts_events(accept: str | None) -> bool:

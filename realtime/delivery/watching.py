@@ -18,15 +18,16 @@ from realtime.conf import conf
 from realtime.errors import Unavailable
 from realtime.feeds import journal
 from realtime.feeds.channels import keep_in_use
+from realtime.feeds.demand import keep_wanted
 from realtime.feeds.position import Position
 from realtime.feeds.publication import Publication, Snapshot
 from realtime.feeds.runtime import Feeds
+from realtime.feeds.shared_reads import SharedReads
 
 from .fanout import Fanout
 from .frames import Event, gone_event, value_event
 from .hub import Hub
 from .missed import PAGE, After, load_missed
-from .shared_reads import SharedReads
 from .stream import Seat, Watcher, tell_start
 from .turnstile import Turnstile
 
@@ -98,6 +99,7 @@ class Delivery:
         feeds.supervisor.spawn("catch-up", self._keep_catching_up)
         feeds.supervisor.spawn("position check", self._keep_checking)
         feeds.supervisor.spawn("channels in use", partial(keep_in_use, feeds.database, self._hub.watched))
+        feeds.supervisor.spawn("demand", partial(keep_wanted, feeds.database, self._hub.named))
 
     @classmethod
     def current(cls) -> Delivery:

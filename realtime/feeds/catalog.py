@@ -22,6 +22,9 @@ from .checks import TITLE_LIMIT, check_retention, check_slug, check_text, is_nam
 from .models import Feed
 from .publication import State
 
+# Of these there are as many as clients have asked for.
+OPENED_KINDS = (Feed.Kind.CHANNEL, Feed.Kind.QUERY)
+
 
 class Keep(Enum):
     """Leaves a field as it is, where None means something of its own."""
@@ -85,9 +88,14 @@ def find_readable(slug: str, principal: Principal) -> FeedRef:
 def readable(feed: FeedRef | None, principal: Principal) -> FeedRef:
     """The feed, if there is one and `principal` may read it. The one rule of all doors; reads nothing.
 
-    Unknown and unreadable are the same NotFound, so that nobody learns which private names exist.
+    Unknown and unreadable are the same NotFound, so that nobody learns which private names exist. Who may
+    read a live query is for `demand.Opening` alone to say, which also has it filled.
     """
-    if feed is not None and principal.may_read(public=feed.public, channel=feed.kind == Feed.Kind.CHANNEL):
+    if (
+        feed is not None
+        and feed.kind != Feed.Kind.QUERY
+        and principal.may_read(public=feed.public, channel=feed.kind == Feed.Kind.CHANNEL)
+    ):
         return feed
     if principal.kind == "anonymous":
         hint = " Feeds that are not public are seen only when you are signed in or send a token."
@@ -103,14 +111,17 @@ def readable_feeds(
 ) -> tuple[list[FeedRow], int]:
     """One page of the feeds that `principal` may read, by name, and how many there are in all.
 
-    Channels are left out unless they are the `kind` that is asked for.
+    Channels and live queries are left out unless they are the `kind` that is asked for; queries are shown to
+    those who may manage feeds, because others may read each or not.
     `search` is found in names and titles, whatever the case. Raises BadInput on one that cannot be printed.
     """
     if not is_printable(search):
         raise BadInput("search: contains characters that cannot be printed.", field="search")
     feeds: QuerySet[Feed] = Feed.objects.order_by("slug")
-    feeds = feeds.filter(kind=kind) if kind else feeds.exclude(kind=Feed.Kind.CHANNEL)
-    if not principal.may_read(public=False, channel=kind == Feed.Kind.CHANNEL):
+    feeds = feeds.filter(kind=kind) if kind else feeds.exclude(kind__in=OPENED_KINDS)
+    if kind == Feed.Kind.QUERY and not principal.may_manage:
+        feeds = feeds.none()
+    elif not principal.may_read(public=False, channel=kind == Feed.Kind.CHANNEL):
         feeds = feeds.filter(public=True)
     if search:
         feeds = feeds.filter(Q(slug__icontains=search) | Q(title__icontains=search))
@@ -170,9 +181,9 @@ def change_feed(
     retention_count: int | Keep | None = KEEP,
     retention_age_s: float | Keep | None = KEEP,
 ) -> FeedRef:
-    """Change what is given of any feed but a channel; retention None is the site's.
+    """Change what is given of any feed but a channel or a live query; retention None is the site's.
 
-    Raises NotFound, InvalidDraft, and Conflict for a channel.
+    Raises NotFound, InvalidDraft, and Conflict for those.
     """
     given = {
         "public": public,
@@ -188,6 +199,8 @@ def change_feed(
         feed = _locked(slug)
         if feed.kind == Feed.Kind.CHANNEL:
             raise Conflict("The rules of a channel are its namespace's: change HEADWATER_NAMESPACES.")
+        if feed.kind == Feed.Kind.QUERY:
+            raise Conflict("This feed is as its live query is declared: change it there.")
         problems: dict[str, str] = {}
         if title is not KEEP:
             check_text(title, problems, field="title", limit=TITLE_LIMIT)
@@ -203,12 +216,23 @@ def change_feed(
 
 
 def delete_feed(slug: str) -> None:
-    """Delete a push feed or a channel with its journal. Raises NotFound, or Conflict for a source's feed."""
+    """Delete a feed with its journal. Raises NotFound, or Conflict for a source's.
+
+    Channels and live queries are opened again when somebody asks for them.
+    """
     with transaction.atomic():
         feed = _locked(slug)
         if feed.kind == Feed.Kind.SOURCE:
             raise Conflict("A source fills this feed: take the feed out of the source, or delete the source.")
         feed.delete()
+
+
+def check_publishable(kind: str, *, field: str) -> None:
+    """Raises Conflict for a kind of feed that something here fills by itself."""
+    if kind == Feed.Kind.SOURCE:
+        raise Conflict("A source fills this feed: nothing else can publish to it.", field=field)
+    if kind == Feed.Kind.QUERY:
+        raise Conflict("A live query fills this feed: nothing else can publish to it.", field=field)
 
 
 def _check_rules(feed: Feed, problems: dict[str, str]) -> None:

@@ -9,11 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from realtime.delivery.patrol import Patrol, Visit
-from realtime.delivery.shared_reads import SharedReads
 from realtime.delivery.watching import Delivery, Want
 from realtime.errors import HeadwaterError
 from realtime.feeds.channels import Channel, Name, find_channels, open_channel
 from realtime.feeds.runtime import Feeds
+from realtime.feeds.shared_reads import SharedReads
 
 from .attendance import Attendance
 from .control import Control

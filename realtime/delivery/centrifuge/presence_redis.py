@@ -19,8 +19,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from realtime.delivery.shared_reads import SharedReads
 from realtime.errors import Unavailable
+from realtime.feeds.shared_reads import SharedReads
 from realtime.feeds.supervision import Supervisor
 
 logger = logging.getLogger(__name__)

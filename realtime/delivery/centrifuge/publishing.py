@@ -5,7 +5,8 @@ from __future__ import annotations
 from django.utils import timezone
 
 from realtime.conf import conf
-from realtime.errors import Conflict, TooLarge
+from realtime.errors import TooLarge
+from realtime.feeds.catalog import check_publishable
 from realtime.feeds.channels import Channel
 from realtime.feeds.models import Feed
 from realtime.feeds.position import Position
@@ -18,10 +19,9 @@ async def write(
     """Commit this JSON text; where the channel stands then, or stood when the same key was used.
 
     In a channel every publication counts, in a feed one that changes its value. See `Write` for the rest.
-    Raises Conflict for a feed that a source fills, TooLarge, NotFound when the feed is gone, and Unavailable.
+    Raises Conflict for a feed that something here fills, TooLarge, NotFound when it is gone, and Unavailable.
     """
-    if channel.feed.kind == Feed.Kind.SOURCE:
-        raise Conflict("A source fills this feed: nothing else can publish to it.", field="channel")
+    check_publishable(channel.feed.kind, field="channel")
     limit = conf().value_limit_bytes
     if len(data.encode()) > limit:
         raise TooLarge(f"data: the limit is {limit:,} bytes.", field="data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -9,10 +10,10 @@ from functools import partial
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
-from realtime.errors import BadInput, Conflict, NotFound
+from realtime.errors import BadInput, NotFound
 from realtime.feeds import catalog
-from realtime.feeds.access import Principal
-from realtime.feeds.catalog import FeedRow
+from realtime.feeds.catalog import FeedRef, FeedRow
+from realtime.feeds.demand import Opening, name_with, opener_of
 from realtime.feeds.journal import history, holds_next, marks, snapshots
 from realtime.feeds.position import Position, parse_position
 from realtime.feeds.publication import Publication, Snapshot, timestamp
@@ -47,7 +48,10 @@ async def create_feed(request: HttpRequest, payload: schemas.FeedIn) -> HttpResp
 
 @router.get("/{slug}", auth=ANYBODY, response={200: schemas.FeedValue, **ERRORS})
 async def read_feed(request: HttpRequest, slug: str) -> HttpResponse:
-    """One feed: its newest value (`null` with offset 0: none yet), position and status."""
+    """One feed: its newest value (`null` with offset 0: none yet), position and status.
+
+    The parameters of a live query may stand in the address: `/api/feeds/query:open-orders?customer=42`.
+    """
     return await _current(request, slug)
 
 
@@ -61,7 +65,7 @@ async def change_feed(request: HttpRequest, slug: str, payload: schemas.FeedChan
 
 @router.delete("/{slug}", auth=MANAGERS, response={204: None, **ERRORS})
 async def delete_feed(request: HttpRequest, slug: str) -> HttpResponse:
-    """Delete a push feed or a channel with its journal. 409 for a feed that a source fills."""
+    """Delete a feed with its journal. 409 for a feed that a source fills."""
     await Feeds.current().database.write(catalog.delete_feed, slug)
     return HttpResponse(status=204)
 
@@ -75,8 +79,7 @@ async def read_history(request: HttpRequest, slug: str, query: Query[schemas.His
     """
     unit = partial(
         _history,
-        caller(request),
-        slug,
+        await _finder(request, slug, own=schemas.HistoryQuery.model_fields),
         limit=query.limit,
         since=parse_position(query.since) if query.since else None,
         before=query.before,
@@ -101,22 +104,36 @@ async def publish(request: HttpRequest, slug: str, payload: schemas.PublishIn) -
     is one.
     """
     feeds = Feeds.current()
+    if opener_of(slug) is not None:
+        catalog.check_publishable("query", field="slug")  # whether there is such a feed or not
     feed = await feeds.database.read(catalog.find_feed, slug)
-    if feed.kind == "source":
-        raise Conflict("A source fills this feed: nothing else can publish to it.", field="slug")
+    catalog.check_publishable(feed.kind, field="slug")
     written = await feeds.store.publish(feed.id, payload.data, always=feed.kind == "channel")
     position = schemas.PositionOut(epoch=written.position.epoch, offset=written.position.offset)
     return answer(request, position, status=201 if written.publication else 200)
 
 
 async def _current(request: HttpRequest, slug: str, *, status: int = 200) -> HttpResponse:
-    row, snapshot = await Feeds.current().database.read(_feed_now, caller(request), slug)
+    find = await _finder(request, slug)
+    row, snapshot = await Feeds.current().database.read(_feed_now, find)
     head = schemas.FeedHead(**_feed_out(row).model_dump(), published_at=timestamp(snapshot.published_at))
     return answer(request, with_json(head, {"data": snapshot.data}), status=status)
 
 
-def _feed_now(principal: Principal, slug: str) -> tuple[FeedRow, Snapshot]:
-    ref = catalog.find_readable(slug, principal)
+async def _finder(request: HttpRequest, slug: str, *, own: Container[str] = ()) -> Callable[[], FeedRef]:
+    """What finds the feed, if the caller may read it, in a unit of work. Live queries are opened at once.
+
+    own   the parameters that are not the query's
+    """
+    if opener_of(slug) is None:
+        return partial(catalog.find_readable, slug, caller(request))
+    pairs = [(name, value) for name, values in request.GET.lists() for value in values if name not in own]
+    feed = await Opening.of(Feeds.current()).open(name_with(slug, pairs), caller(request))
+    return lambda: feed
+
+
+def _feed_now(find: Callable[[], FeedRef]) -> tuple[FeedRow, Snapshot]:
+    ref = find()
     snapshot = snapshots([ref.id]).get(ref.id)
     if snapshot is None:
         raise NotFound("This feed was deleted a moment ago.", field="slug")
@@ -134,8 +151,7 @@ def _feed_now(principal: Principal, slug: str) -> tuple[FeedRow, Snapshot]:
 
 
 def _history(
-    principal: Principal,
-    slug: str,
+    find: Callable[[], FeedRef],
     *,
     limit: int,
     since: Position | None,
@@ -143,7 +159,7 @@ def _history(
     start: datetime | None,
     end: datetime | None,
 ) -> tuple[schemas.HistoryHead, list[Publication]]:
-    feed = catalog.find_readable(slug, principal)
+    feed = find()
     publications = history(feed.id, limit=limit, since=since, before=before, start=start, end=end)
     # Looked at after reading, so that what is trimmed meanwhile is noticed.
     reset = since is not None and not holds_next(feed.id, since)
@@ -152,7 +168,8 @@ def _history(
     mark = marks([feed.id]).get(feed.id)
     if mark is None:
         raise NotFound("This feed was deleted a moment ago.", field="slug")
-    return schemas.HistoryHead(slug=slug, epoch=mark.epoch, offset=mark.offset, reset=reset), publications
+    head = schemas.HistoryHead(slug=feed.slug, epoch=mark.epoch, offset=mark.offset, reset=reset)
+    return head, publications
 
 
 def _feed_out(row: FeedRow) -> schemas.FeedOut:

@@ -29,8 +29,8 @@ class Page(BaseModel):
 
 
 class FeedPageQuery(Page):
-    kind: Literal["", "source", "push", "channel"] = Field(
-        "", description="Channels are shown only when they are asked for."
+    kind: Literal["", "source", "push", "channel", "query"] = Field(
+        "", description="Channels and live queries are shown only when they are asked for."
     )
 
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from realtime.delivery.centrifuge.subscribing import CHANNEL_LIMIT
 from realtime.feeds.access import Principal
+from realtime.feeds.catalog import OPENED_KINDS
 from realtime.feeds.checks import is_printable
 from realtime.feeds.models import Feed, JournalEntry
 from realtime.feeds.publication import state_of
@@ -76,7 +77,7 @@ async def board(request: HttpRequest) -> HttpResponse:
 def read_board(session_key: str, text: str, number: int) -> tuple[Principal, Board]:
     """Sync, one unit of work: at most five queries, however many feeds."""
     me = viewer(session_key)
-    feeds = Feed.objects.exclude(kind=Feed.Kind.CHANNEL)
+    feeds = Feed.objects.exclude(kind__in=OPENED_KINDS)
     if not me.may_read(public=False):
         feeds = feeds.filter(public=True)
     if text:

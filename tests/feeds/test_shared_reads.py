@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from realtime.delivery.shared_reads import SharedReads
+from realtime.feeds.shared_reads import SharedReads
 
 
 class Loader:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -77,14 +78,18 @@ class Mark:
     status_rev: int
 
 
-def encode_data(value: Any, *, limit_bytes: int, field: str = "data") -> str:
+def encode_data(
+    value: Any, *, limit_bytes: int, field: str = "data", default: Callable[[Any], Any] | None = None
+) -> str:
     """The value as compact JSON text (UTF-8 when encoded, keys in the order given).
+
+    default   a JSON value for one of a foreign type; raises TypeError for what it does not know
 
     Raises BadInput naming `field` for what JSON cannot say (NaN, infinities, lone surrogates, foreign types,
     nesting past Python's stack), TooLarge past `limit_bytes`.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=default)
         size = len(text.encode())
     except UnicodeEncodeError:
         raise BadInput(

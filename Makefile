@@ -13,7 +13,7 @@ BOOTSTRAP = python=$$(PYTHON="$(PYTHON)" deploy/find-python) && PYTHON="$(PYTHON
 # The demo is polled over HTTP from this server itself: that one address and port are opened besides what is set.
 OPENED = HEADWATER_ALLOWED_NETWORKS="$${HEADWATER_ALLOWED_NETWORKS:+$$HEADWATER_ALLOWED_NETWORKS,}127.0.0.1/32:$(PORT)"
 
-.PHONY: help run install dev test check sdk-suite bench bench-poll bench-store bench-storm clean
+.PHONY: help run install dev test check sdk-suite bench bench-live bench-poll bench-store bench-storm clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -51,6 +51,9 @@ bench-store: dev ## How many publications a second the store commits, on SQLite 
 
 bench-storm: dev ## 5,000 clients, a kill -9, a restart: how soon do all have everything again?
 	$(PY) -m benchmarks.storm
+
+bench-live: dev ## From a change of rows to everybody who watches a live query, beside model observers
+	$(PY) -m benchmarks.live
 
 bench: dev ## What a delivery costs, beside the stock consumer, Nchan and NATS where they are installed
 	$(PY) -m benchmarks.fanout

@@ -58,7 +58,7 @@ DOORS: dict[str, set[str]] = {
 }
 
 NO_IO = ("django", "channels", "asyncio", "threading", "socket")
-PURE = {f"delivery/{name}.py": NO_IO for name in ("hub", "stream", "fanout")}
+PURE = {f"delivery/{name}.py": NO_IO for name in ("hub", "stream", "fanout", "rows")}
 PURE |= {f"queries/{name}.py": NO_IO for name in ("changes", "pace")}
 PURE |= {
     f"delivery/centrifuge/{name}.py": NO_IO

@@ -89,6 +89,14 @@ def asked_for_many(scope: Scope) -> list[Asked]:
     return list(asked.items())
 
 
+def by_rows(scope: Scope) -> bool:
+    """Whether updates are to say which rows they change: `?delta=rows`. Raises BadInput naming `delta`."""
+    asked = [value for name, value in query(scope) if name == "delta"]
+    if asked not in ([], ["rows"]):
+        raise BadInput('delta: give "rows", once, or leave it out.', field="delta")
+    return bool(asked)
+
+
 class Admission:
     """Lets in, on one loop. Look-ups that are asked for at the same time are one read for all who ask."""
 

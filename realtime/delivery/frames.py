@@ -6,12 +6,16 @@ The plain WebSocket and SSE carry the same JSON objects. A value's JSON text is 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from realtime.feeds.position import Position
 from realtime.feeds.publication import Publication, Snapshot, Status, timestamp
+
+from .rows import key_names, row_delta
+
+Payload = TypeVar("Payload", str, bytes)
 
 Kind = Literal["snapshot", "update", "reset", "status", "gone"]
 
@@ -66,8 +70,52 @@ class Event:
         plain = self.plain.replace('"update"', '"reset"', 1)  # the type comes first
         return Event("reset", self.feed_id, self.slug, self.position, plain, value=self.value)
 
+    @cached_property
+    def as_rows(self) -> Event | None:
+        """This update as the rows that it changes, for one who holds the value before it.
+
+        None where it comes whole to everybody: without the tag `key`, which names the key of its rows, and
+        where `row_delta` says so.
+        """
+        if self.kind != "update" or self.value is None or self.before is None or self.position is None:
+            return None
+        names = key_names(self.value.tags)
+        delta = row_delta(self.before, self.value.data, names) if names else None
+        if delta is None:
+            return None
+        key = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
+        at = timestamp(self.value.published_at)
+        plain = _told("update", self.slug, self.position, at, f'"key":{key},"rows":{delta}')
+        return Event("update", self.feed_id, self.slug, self.position, plain, value=self.value)
+
     def __repr__(self) -> str:
         return f"<Event {self.kind} {self.slug} {self.position or ''}>"
+
+
+class ByRows(Generic[Payload]):
+    """Renders events for one client that takes rows: an update as rows, if it holds the value before that.
+
+    What it holds is what it was told last over this very connection. A position that it came with does not
+    say that it has kept the value; values are skipped, and too old to be told. So the first value of each
+    feed comes whole, and so does every one after a hole.
+
+    render   makes a payload of an event; in the order in which they are sent, as far as one feed goes
+    """
+
+    def __init__(self, render: Callable[[Event], Payload]) -> None:
+        self._render: Callable[[Event], Payload] = render
+        self._held: dict[int, Position] = {}
+
+    def __call__(self, event: Event) -> Payload:
+        position, value = event.position, event.value
+        if position is None or value is None:
+            return self._render(event)
+        held = self._held.pop(event.feed_id, None)
+        if value.published_at is not None:
+            self._held[event.feed_id] = position
+        if held is not None and (held.epoch, held.offset + 1) == (position.epoch, position.offset):
+            return self._render(event.as_rows or event)
+        return self._render(event)
 
 
 def text_frame(text: str) -> bytes:
@@ -143,8 +191,12 @@ def gone_event(feed_id: int, slug: str) -> Event:
 
 
 def _value(kind: str, slug: str, position: Position, at: str | None, data: str) -> str:
+    return _told(kind, slug, position, at, f'"data":{data}')
+
+
+def _told(kind: str, slug: str, position: Position, at: str | None, members: str) -> str:
     published_at = f'"{at}"' if at else "null"
     return (
         f'{{"type":"{kind}","feed":"{slug}","epoch":"{position.epoch}","offset":{position.offset},'
-        f'"published_at":{published_at},"data":{data}}}'
+        f'"published_at":{published_at},{members}}}'
     )

@@ -133,6 +133,8 @@ class Hub:
             elif publication.offset > stream.top:
                 stream.reset(snapshot)  # what lay between was trimmed
                 break
+        if not publications and stream.top < snapshot.offset:
+            stream.reset(snapshot)  # all of it was trimmed, as a channel's publications are with their age
         stream.tell_status(snapshot.status)
         if stream.top < snapshot.offset:
             return False

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
+from typing import Any
 
 from channels.exceptions import StopConsumer
 from django.urls import path, re_path
@@ -19,10 +20,10 @@ from realtime.errors import BadInput, BadMessage, HeadwaterError, NotFound, TooL
 from realtime.feeds.publication import decode_data
 from realtime.feeds.runtime import Feeds
 
-from .admission import Admission, Asked, asked_for_many, asked_for_one
+from .admission import Admission, Asked, asked_for_many, asked_for_one, by_rows
 from .backlog import size_of
 from .codes import error_message, internal_error, refusal_of
-from .frames import text_frame
+from .frames import ByRows, Event, text_frame
 from .patrol import Patrol, Visit
 from .socket import Farewell, Message, Receive, SocketConsumer
 from .watching import Delivery, Want, latest_only
@@ -76,8 +77,10 @@ class PlainConsumer(SocketConsumer):
         await self.base_send({"type": "websocket.accept"})
         feeds = Feeds.current()
         asked = self.asked()
+        render: Callable[[Event], Any] = attrgetter("plain" if self.handle is None else "frame")
+        if by_rows(self.scope):
+            render = ByRows(render)
         principal, wants = await Admission.of(feeds).admit(self.scope, asked)
-        render = attrgetter("plain" if self.handle is None else "frame")
         self.connection = self.open_connection(render, feeds=len(wants), latest_only=latest_only(wants))
         patrol = Patrol.of(feeds)
         visit = Visit(principal, wants, self.connection.end)

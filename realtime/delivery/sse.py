@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from realtime.conf import conf
@@ -19,10 +20,10 @@ from realtime.errors import HeadwaterError
 from realtime.feeds.position import parse_position
 from realtime.feeds.runtime import Feeds
 
-from .admission import Admission, Asked, Scope, asked_for_one, header
+from .admission import Admission, Asked, Scope, asked_for_one, by_rows, header
 from .codes import error_message, internal_error
 from .connection import Connection
-from .frames import Event
+from .frames import ByRows, Event
 from .patrol import Patrol, Visit
 from .streaming import (
     Headers,
@@ -58,6 +59,9 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
     cors = cors_headers(scope)
     try:
         asked = _asked(scope)
+        render: Callable[[Event], bytes] = attrgetter("sse")
+        if by_rows(scope):
+            render = ByRows(render)
         feeds = Feeds.current()
         principal, wants = await Admission.of(feeds).admit(scope, asked)
     except HeadwaterError as error:
@@ -68,7 +72,7 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
         await _refuse(scope, send, internal_error(), cors)
         return
     patrol = Patrol.of(feeds)
-    stream = _Stream(scope, send, wants)
+    stream = _Stream(scope, send, wants, render)
     visit = Visit(principal, wants, stream.connection.end)
     patrol.enter(visit)
     try:
@@ -85,11 +89,13 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
 class _Stream:
     """Headers, blocks, an error event if there is one, the end."""
 
-    def __init__(self, scope: Scope, send: Send, wants: Sequence[Want]) -> None:
+    def __init__(
+        self, scope: Scope, send: Send, wants: Sequence[Want], render: Callable[[Event], bytes]
+    ) -> None:
         self._path = scope["path"]
         self.response = Response(scope, send)
         self.connection: Connection[bytes] = Connection(
-            _sse,
+            render,
             self.response.write,
             feeds=len(wants),
             latest_only=latest_only(wants),
@@ -169,7 +175,3 @@ async def _refuse(scope: Scope, send: Send, error: HeadwaterError, cors: Headers
 
 def _error_block(error: HeadwaterError) -> bytes:
     return f"data: {error_message(error)}\n\n".encode()
-
-
-def _sse(event: Event) -> bytes:
-    return event.sse

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from project.asgi import application
 from realtime.delivery.watching import Delivery
 from realtime.feeds.catalog import create_feed
 from realtime.feeds.runtime import Feeds
+from realtime.feeds.store import publication_write
 
 HOST = (b"host", b"testserver")
 
@@ -37,9 +39,10 @@ class House:
             await self.publish(slug, value)
         return ref.id
 
-    async def publish(self, slug: str, value: Any) -> str:
+    async def publish(self, slug: str, value: Any, *, tags: str = "") -> str:
         """Publish; the position as text."""
-        return str((await self.feeds.store.publish(self._ids[slug], value)).position)
+        write = replace(publication_write(self._ids[slug], value), tags=tags)
+        return str((await self.feeds.store.write(write)).position)
 
     async def connect(self, path: str, *headers: tuple[bytes, bytes]) -> Socket:
         """A WebSocket that has been accepted."""

@@ -150,6 +150,12 @@ def test_what_was_trimmed_before_it_could_be_read_is_a_reset(world: World) -> No
     assert watcher.told() == [("snapshot", 1), ("reset", 9)]
 
 
+def test_where_the_journal_has_nothing_left_of_what_was_missed_is_a_reset(world: World) -> None:
+    _, watcher = world.live(1)
+    assert world.hub.fill(1, snapshot(3), []), "asked for again, for ever"
+    assert watcher.told() == [("snapshot", 1), ("reset", 3)]
+
+
 def test_a_deleted_feed_is_gone_for_everybody(world: World) -> None:
     _, watcher = world.live(1)
     joining = Recorder()

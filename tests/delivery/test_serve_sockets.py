@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from tests.conftest import MakeServer
-from tests.delivery.served import dial, furnish, publish, read, read_values, watch
+from tests.delivery.served import dial, furnish, next_event, publish, read, read_values, stream, watch
 from tests.delivery.test_pings import FIRST, LAST, PONG
 from tests.faults.byhand import UPGRADE, open_request
 from tests.serving import Server
@@ -44,6 +44,28 @@ def test_the_value_then_changes_then_resuming(server: Server) -> None:
     with watch(server, "/ws/feeds/count/?since=another:1") as client:
         first = read(client)
         assert (first["type"], first["data"]) == ("reset", 3)
+
+
+def test_rows_are_told_to_who_asks_for_them(server: Server) -> None:
+    furnish(server, "orders")
+    rows = [{"id": number, "customer": f"Customer {number}", "total": number} for number in range(10)]
+    body = {"channel": "feed:orders", "tags": {"key": "id"}}
+
+    def publish_rows() -> None:
+        assert "result" in server.call("POST", f"/publish?api_key={server.token}", body | {"data": rows})
+
+    publish_rows()
+    with (
+        watch(server, "/ws/feeds/orders/?delta=rows") as client,
+        watch(server, "/ws/feeds/orders/") as neighbour,
+        stream(server, "/feeds/orders/events?delta=rows") as lines,
+    ):
+        assert read(client)["data"] == read(neighbour)["data"] == next_event(lines)[1]["data"] == rows
+        assert read(client)["type"] == read(neighbour)["type"] == next_event(lines)[1]["type"] == "status"
+        rows[7]["total"] = 77
+        publish_rows()
+        assert read(client)["rows"] == next_event(lines)[1]["rows"] == {"changed": [rows[7]]}
+        assert read(neighbour)["data"] == rows
 
 
 def test_a_flood_of_messages_is_answered_one_by_one_and_hurts_nobody(server: Server) -> None:

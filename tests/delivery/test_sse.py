@@ -151,6 +151,8 @@ async def test_a_foreign_position_is_reset(house: House, streams: list[Stream]) 
             "accept",
         ),
         ("/feeds/open/events?since=7", (), "GET", 400, "bad_position", "since"),
+        ("/feeds/open/events?delta=row", (), "GET", 400, "bad_input", "delta"),
+        ("/feeds/open/events?delta=", ((b"last-event-id", b"e:1"),), "GET", 400, "bad_input", "delta"),
         ("/feeds/open/events", ((b"last-event-id", b"x"),), "GET", 400, "bad_position", "Last-Event-ID"),
         ("/feeds/open/events?token=hw_wrong", (), "GET", 401, "not_signed_in", "token"),
         ("/feeds/open/events", ((b"authorization", b"Bearer no"),), "GET", 401, "not_signed_in", "token"),

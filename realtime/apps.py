@@ -9,6 +9,9 @@ class RealtimeConfig(AppConfig):
     def ready(self) -> None:
         """Hear what happens to users, and load every installed app's `live.py`."""
         from realtime.delivery.centrifuge import accounts
+        from realtime.queries import migrating, signals
 
         accounts.connect()
         autodiscover_modules("live")
+        signals.connect()
+        migrating.connect()

@@ -107,12 +107,17 @@ def signal_now(group: str, signal: Mapping[str, Any]) -> None:
     _tell([Signal.of(group, signal)])
 
 
+def running_feeds() -> Feeds | None:
+    """Those of a loop that runs in this process, if there is one."""
+    return next((feeds for feeds in list(_by_loop.values()) if feeds.loop.is_running()), None)
+
+
 def _tell(told: Sequence[Announcement | Signal]) -> None:
     """By a running loop's broker, where this process has one; else straight to a layer of many processes."""
-    running = [feeds for feeds in list(_by_loop.values()) if feeds.loop.is_running()]
-    if running:
+    running = running_feeds()
+    if running is not None:
         for each in told:
-            running[0].loop.call_soon_threadsafe(running[0].broker.send, each)
+            running.loop.call_soon_threadsafe(running.broker.send, each)
     elif not isinstance(_layer(), InMemoryChannelLayer):
         async_to_sync(_send)(told)
 

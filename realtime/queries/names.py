@@ -66,7 +66,7 @@ def query_of(name: str) -> LiveQuery:
     prefix, _, rest = name.partition("#")[0].partition("?")[0].partition(":")
     query = query_named(rest) if prefix == PREFIX else None
     if query is None:
-        raise unknown(name)
+        raise unknown()
     return query
 
 
@@ -87,7 +87,7 @@ def read_name(name: str) -> Asked:
     asked = Asked(query, {field: getattr(values, field) for field in query.params.model_fields}, user, block)
     if block:
         if not is_name(block):
-            raise unknown(name)
+            raise unknown()
         blocks.find(block, query.name)
     if len(asked.slug) > NAME_LIMIT:
         raise BadInput(
@@ -97,9 +97,9 @@ def read_name(name: str) -> Asked:
     return asked
 
 
-def unknown(name: str) -> NotFound:
+def unknown() -> NotFound:
     """The one answer for what is not there and for what one may not read."""
-    return NotFound(f"There is no feed {name[:NAME_LIMIT]!r}.", field="feed")
+    return NotFound("There is no feed of that name.", field="slug")
 
 
 def _texts(params: str) -> dict[str, str]:

@@ -54,9 +54,7 @@ def test_what_is_told_twice_or_in_the_wrong_order_is_counted() -> None:
     assert (found["doubled"], found["reordered"]) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("share", "value"), [(0.50, 50), (0.99, 99), (1.0, 100), (0.005, 1), (0.501, 51)]
-)
+@pytest.mark.parametrize(("share", "value"), [(0.50, 50), (0.99, 99), (1.0, 100), (0.005, 1), (0.501, 51)])
 def test_a_quantile_is_the_nearest_rank(share: float, value: int) -> None:
     assert quantile([float(each) for each in reversed(range(1, 101))], share) == value
     assert quantile([], share) == 0

@@ -80,9 +80,10 @@ class PlainConsumer(SocketConsumer):
         render: Callable[[Event], Any] = attrgetter("plain" if self.handle is None else "frame")
         if by_rows(self.scope):
             render = ByRows(render)
+        patrol = Patrol.of(feeds)
+        await patrol.listen()
         principal, wants = await Admission.of(feeds).admit(self.scope, asked)
         self.connection = self.open_connection(render, feeds=len(wants), latest_only=latest_only(wants))
-        patrol = Patrol.of(feeds)
         visit = Visit(principal, wants, self.connection.end)
         patrol.enter(visit)
         self.leaving.callback(patrol.leave, visit)

@@ -63,6 +63,8 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
         if by_rows(scope):
             render = ByRows(render)
         feeds = Feeds.current()
+        patrol = Patrol.of(feeds)
+        await patrol.listen()
         principal, wants = await Admission.of(feeds).admit(scope, asked)
     except HeadwaterError as error:
         await _refuse(scope, send, error, cors)
@@ -71,7 +73,6 @@ async def application(scope: Mapping[str, Any], receive: Receive, send: Send) ->
         logger.exception("stream_failed path=%s", scope["path"])
         await _refuse(scope, send, internal_error(), cors)
         return
-    patrol = Patrol.of(feeds)
     stream = _Stream(scope, send, wants, render)
     visit = Visit(principal, wants, stream.connection.end)
     patrol.enter(visit)

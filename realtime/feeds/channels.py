@@ -1,10 +1,10 @@
 """The channels of SDK clients, as feeds: their names, the namespaces that allow them, and the rules there.
 
-`feed:<slug>` is the feed of that name, with the rules of its row. Any other name is a feed of kind "channel"
-whose slug is the name itself, behind a colon if it has none, so that no channel takes a feed's name. It is
-opened on first use where HEADWATER_NAMESPACES has its namespace, with the rules of that namespace, and
-deleted when nobody has used it for long. Sync functions, each one unit of work for `Database.read` or
-`Database.write`.
+`feed:<slug>` is the feed of that name, with the rules of its row. So is a name that a `demand.Opener` knows,
+but `demand.Opening` alone opens it and says who may read it. Any other name is a feed of kind "channel" whose
+slug is the name itself, behind a colon if it has none, so that no channel takes a feed's name. It is opened
+on first use where HEADWATER_NAMESPACES has its namespace, with the rules of that namespace, and deleted when
+nobody has used it for long. Sync functions, each one unit of work for `Database.read` or `Database.write`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from django.utils import timezone
 from realtime.conf import Rules, conf
 from realtime.errors import BadInput, HeadwaterError, NotFound, Unavailable
 
-from .catalog import FeedRef, ref_of
+from .catalog import OPENED_KINDS, FeedRef, ref_of
 from .checks import TITLE_LIMIT, is_name, is_slug
 from .database import Database
+from .demand import opener_of
 from .models import Feed
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Name:
 
     namespace   what stands before the first colon, without the `$`; "" when there is none
     slug        of the feed behind it
-    rules       the namespace's; None for `feed:<slug>`, where they are the row's
+    rules       the namespace's; None for `feed:<slug>` and live queries, where they are the row's
     private     it begins with `$`: only with a subscription token
     users       `name#u1,u2`: nobody but these; None: no such limit
     """
@@ -58,8 +59,13 @@ class Name:
 
     @property
     def is_feed(self) -> bool:
-        """Whether it is `feed:<slug>`."""
+        """Whether its rules are the row's: `feed:<slug>`, and what is opened on demand."""
         return self.rules is None
+
+    @property
+    def on_demand(self) -> bool:
+        """Whether it is opened by `demand.Opening`, and by nothing here."""
+        return self.rules is None and self.namespace != FEED_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ def parse_name(text: str) -> Name:
             f'channel: a name has 1 to {NAME_LIMIT} printable ASCII characters, without " and \\.',
             field="channel",
         )
+    if opener_of(text) is not None:
+        return Name(text, text.partition(":")[0], text, None, private=False, users=None)
     private = text.startswith("$")
     head, boundary, users = text.rpartition("#")
     # A user's name may hold colons.
@@ -114,8 +122,8 @@ def rules_of(name: Name) -> Rules:
 def find_channels(names: Collection[str]) -> dict[str, Channel]:
     """The channels of those names that are open, by name; `open_channel` opens the others, or says why not.
 
-    Left out are names that mean nothing, channels whose row is older than their namespace's rules, and those
-    whose use was not noted for an hour. One query.
+    Left out are names that mean nothing or are opened on demand, channels whose row is older than their
+    namespace's rules, and those whose use was not noted for an hour. One query.
     """
     parsed = {}
     for text in names:
@@ -130,7 +138,7 @@ def find_channels(names: Collection[str]) -> dict[str, Channel]:
     found = {}
     for text, name in parsed.items():
         feed = feeds.get(name.slug)
-        if feed is None or (feed.kind == Feed.Kind.CHANNEL) != (name.rules is not None):
+        if feed is None or (feed.kind == Feed.Kind.CHANNEL) != (name.rules is not None) or name.on_demand:
             continue
         if name.rules is None or not _is_behind(feed, _columns(name, name.rules), noted_after):
             found[text] = _channel(name, feed)
@@ -145,7 +153,7 @@ def open_channel(text: str) -> Channel:
     """
     name = parse_name(text)
     if name.rules is None:
-        feed = Feed.objects.filter(slug=name.slug).exclude(kind=Feed.Kind.CHANNEL).first()
+        feed = Feed.objects.filter(slug=name.slug).exclude(kind__in=OPENED_KINDS).first()
         if feed is None:
             raise _unknown()
         return _channel(name, feed)

@@ -1,8 +1,9 @@
 """What happens to Django's users ends or renews their connections, on every process.
 
 Signing out, being deactivated or deleted and a new password end them for good (3503). Other rights make them
-come back and be looked at anew (3011). What passes by Django's signals, as `QuerySet.update`, is noticed when
-rights are looked at again: see `delivery.patrol`.
+come back and be looked at anew (3011). Streams without the protocol, and live queries, are looked at again at
+once, after any other change of the user as well: a query's own rule may ask for it. What passes by Django's
+signals, as `QuerySet.update`, is noticed when rights are looked at again: see `delivery.patrol`.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from django.contrib.auth.signals import user_logged_out
 from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete, pre_save
 
+from realtime.delivery.patrol import rights_changed
+
 from .orders import disconnect, order_now
 from .protocol import DisconnectCode
 
 ENDING = ("is_active", "password")
 RENEWING = ("is_staff", "is_superuser")
+HARMLESS = {"last_login"}
 _UID = "realtime.centrifuge.accounts"
 
 
@@ -41,13 +45,24 @@ def connect() -> None:
 
 def _tell(users: Collection[Any], code: DisconnectCode) -> None:
     """After the commit, or now where there is no transaction."""
+    _disconnect(users, code)
+    _look_again(users)
+
+
+def _disconnect(users: Collection[Any], code: DisconnectCode) -> None:
     for user in users:
         transaction.on_commit(partial(order_now, disconnect(str(user), code)), robust=True)
 
 
+def _look_again(users: Collection[Any]) -> None:
+    if users:
+        transaction.on_commit(partial(rights_changed, list(users)), robust=True)
+
+
 def _signed_out(user: Any, **_: Any) -> None:
+    """The session is there yet: streams that came with it end when rights are looked at again."""
     if user is not None:
-        _tell([user.pk], DisconnectCode.FORCED)
+        _disconnect([user.pk], DisconnectCode.FORCED)
 
 
 def _remember(sender: Any, instance: Any, raw: bool, update_fields: Any, **_: Any) -> None:
@@ -60,13 +75,15 @@ def _remember(sender: Any, instance: Any, raw: bool, update_fields: Any, **_: An
         instance._headwater_before = sender._base_manager.filter(pk=instance.pk).values(*names).first()
 
 
-def _saved(sender: Any, instance: Any, **_: Any) -> None:
+def _saved(sender: Any, instance: Any, created: bool, update_fields: Any, **_: Any) -> None:
     before = instance.__dict__.pop("_headwater_before", None) or {}
     changed = {name for name, value in before.items() if getattr(instance, name) != value}
     if changed & {*ENDING}:
         _tell([instance.pk], DisconnectCode.FORCED)
     elif changed:
         _tell([instance.pk], DisconnectCode.FORCE_RECONNECT)
+    elif not created and (update_fields is None or set(update_fields) - HARMLESS):
+        _look_again([instance.pk])
 
 
 def _deleted(instance: Any, **_: Any) -> None:

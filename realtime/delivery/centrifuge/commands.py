@@ -19,7 +19,7 @@ from .content import history, presence, presence_stats, publish
 from .protocol import Disconnect, DisconnectCode, ErrorCode, ProtocolError, disconnect_of, error_of
 from .rpc import take_message
 from .session import Session
-from .subscribing import sub_refresh, subscribe, unsubscribe
+from .subscribing import open_ahead, sub_refresh, subscribe, unsubscribe
 
 logger = logging.getLogger(__name__)
 
@@ -50,17 +50,28 @@ async def hear(session: Session, frame: str | bytes) -> None:
     """Take one frame: commands and pongs, in order. What the protocol does not forgive ends the session."""
     with ending(session):
         check_size(frame)
-        for number, command in enumerate(session.wire.codec.decode(frame), 1):
+        commands = session.wire.codec.decode(frame)
+        if len(commands) > 1:
+            with busy(session):
+                await open_ahead(session, commands)
+        for number, command in enumerate(commands, 1):
             if number % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
             if command is None:
                 session.hear_pong()
                 continue
-            session.busy = True
-            try:
+            with busy(session):
                 await run(session, command)
-            finally:
-                session.busy = False
+
+
+@contextlib.contextmanager
+def busy(session: Session) -> Iterator[None]:
+    """What the client says next waits behind this."""
+    session.busy = True
+    try:
+        yield
+    finally:
+        session.busy = False
 
 
 def check_size(frame: str | bytes) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from realtime.feeds.catalog import check_publishable
 from realtime.feeds.channels import parse_name, rules_of
+from realtime.feeds.models import Feed
 
 from .answer import Answer
 from .codec import Raw
@@ -25,6 +27,8 @@ async def publish(session: Session, params: Params) -> Answer:
     """Publish for this client. Answered when it is committed."""
     text = params.get("channel", "")
     name = parse_name(text)
+    if name.on_demand:
+        check_publishable(Feed.Kind.QUERY, field="channel")
     subscription = session.subscriptions.get(text)
     channel = subscription.channel if subscription else await session.door.find(name)
     rules = channel.rules if channel else rules_of(name)

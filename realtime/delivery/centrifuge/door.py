@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from realtime.delivery.patrol import Patrol, Visit
 from realtime.delivery.watching import Delivery, Want
 from realtime.errors import HeadwaterError
-from realtime.feeds.channels import Channel, Name, find_channels, open_channel
+from realtime.feeds.access import Principal
+from realtime.feeds.channels import Channel, Name, feed_rules, find_channels, open_channel
+from realtime.feeds.demand import Opening
 from realtime.feeds.runtime import Feeds
 from realtime.feeds.shared_reads import SharedReads
 
@@ -40,6 +43,7 @@ class Door:
         self.sessions: dict[str, Session] = {}
         self._by_user: defaultdict[str, set[Session]] = defaultdict(set)
         self._channels = SharedReads(self._find, batch_limit=500)
+        self._opening = Opening.of(feeds)
         self.presence = open_presence(feeds)
         self.attendance = Attendance(feeds.broker, self.presence)
         self.calls = Calls(feeds)
@@ -59,6 +63,19 @@ class Door:
     async def open(self, name: Name) -> Channel:
         """A channel that was not found, opened now. Raises NotFound for a feed that does not exist."""
         return await self.feeds.database.write(open_channel, name.text)
+
+    async def open_on_demand(self, name: Name, principal: Principal) -> Channel:
+        """A channel that is opened on demand, with its present value: see `Opening.open`.
+
+        Raises NotFound for what this principal may not read, and BadInput for another spelling of a name.
+        """
+        feed = await self._opening.open(name.text, principal, exact=True)
+        return Channel(name, feed, feed_rules(feed))
+
+    async def open_ahead(self, names: Collection[str], principal: Principal) -> None:
+        """Open all of these side by side, as far as they can be opened. Raises nothing."""
+        opened = (self._opening.open(name, principal, exact=True) for name in names)
+        await asyncio.gather(*opened, return_exceptions=True)
 
     async def _find(self, names: Sequence[str]) -> dict[str, Channel]:
         return await self.feeds.database.read(find_channels, names)
@@ -90,6 +107,7 @@ class Door:
     async def listen(self) -> None:
         """Hear all orders from now on: awaited before a client is let in, so that none misses one."""
         await self.nodes.listen()
+        await self.patrol.listen()
 
     @property
     def users(self) -> int:

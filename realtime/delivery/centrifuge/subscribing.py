@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from realtime.feeds.access import Principal
 from realtime.feeds.channels import Channel, Name, parse_name, rules_of
+from realtime.feeds.demand import opener_of
 
 from .answer import Answer, expiry
+from .codec import Command
 from .identity import may_subscribe
 from .protocol import Disconnect, DisconnectCode, ErrorCode, ProtocolError
 from .session import Session
@@ -15,6 +18,8 @@ from .subscription import Subscription
 from .tokens import SubscribeOptions, SubscriptionToken
 
 CHANNEL_LIMIT = 128
+# Whoever the site gives a subscription token, or subscribes itself, may read what is opened on demand.
+TRUSTED = Principal("token", None, "subscription", frozenset({"read"}))
 Params = Mapping[str, Any]
 
 
@@ -87,6 +92,20 @@ async def sub_refresh(session: Session, params: Params) -> Answer:
     return Answer(expiry(token.expires_at))
 
 
+async def open_ahead(session: Session, commands: Iterable[Command | None]) -> None:
+    """Have what a frame subscribes to on demand filled side by side, before its commands come one by one.
+
+    What cannot be opened is told when its command comes.
+    """
+    if session.identity is None:
+        return
+    asked = (each.params for each in commands if each is not None and each.method == "subscribe")
+    names = [params.get("channel", "") for params in asked if not params.get("token")]
+    names = [name for name in names if opener_of(name) is not None][:CHANNEL_LIMIT]
+    if len(names) > 1:
+        await session.door.open_ahead(names, session.identity.principal)
+
+
 async def _token(session: Session, channel: str, text: str) -> SubscriptionToken | None:
     if not text:
         return None
@@ -98,6 +117,8 @@ async def _token(session: Session, channel: str, text: str) -> SubscriptionToken
 
 async def _enter(session: Session, name: Name, *, trusted: bool) -> Channel:
     """The channel, opened if this is its first use. Of feeds, those one may not read are unknown."""
+    if name.on_demand:
+        return await session.door.open_on_demand(name, TRUSTED if trusted else session.known.principal)
     channel = await session.door.find(name)
     rules = rules_of(name) if channel is None else channel.rules
     if not trusted and not may_subscribe(session.known, name, rules):

@@ -15,6 +15,7 @@ from realtime.feeds import catalog
 from realtime.feeds.catalog import FeedRef, FeedRow
 from realtime.feeds.demand import Opening, name_with, opener_of
 from realtime.feeds.journal import history, holds_next, marks, snapshots
+from realtime.feeds.models import Feed
 from realtime.feeds.position import Position, parse_position
 from realtime.feeds.publication import Publication, Snapshot, timestamp
 from realtime.feeds.runtime import Feeds
@@ -105,7 +106,7 @@ async def publish(request: HttpRequest, slug: str, payload: schemas.PublishIn) -
     """
     feeds = Feeds.current()
     if opener_of(slug) is not None:
-        catalog.check_publishable("query", field="slug")  # whether there is such a feed or not
+        catalog.check_publishable(Feed.Kind.QUERY, field="slug")  # whether there is such a feed or not
     feed = await feeds.database.read(catalog.find_feed, slug)
     catalog.check_publishable(feed.kind, field="slug")
     written = await feeds.store.publish(feed.id, payload.data, always=feed.kind == "channel")

@@ -22,7 +22,9 @@ from realtime.delivery.centrifuge.protocol import DisconnectCode, ErrorCode, Pro
 from realtime.delivery.centrifuge.publishing import write
 from realtime.errors import BadInput, HeadwaterError, NotFound
 from realtime.feeds.access import Principal
+from realtime.feeds.catalog import check_publishable
 from realtime.feeds.channels import Channel, Name, parse_name, rules_of
+from realtime.feeds.models import Feed
 from realtime.feeds.position import Position
 from realtime.feeds.retention import trim
 from realtime.rpc import Caller
@@ -44,7 +46,7 @@ class Asking:
 
 
 async def publish(asking: Asking, request: schemas.Publish) -> Result:
-    return await _publish(asking.door, request.channel, request, _content(request))
+    return await _publish(asking, request.channel, request, _content(request))
 
 
 async def broadcast(asking: Asking, request: schemas.Broadcast) -> Result:
@@ -53,7 +55,7 @@ async def broadcast(asking: Asking, request: schemas.Broadcast) -> Result:
 
     async def one(channel: str) -> Result:
         try:
-            return {"result": await _publish(asking.door, channel, request, data)}
+            return {"result": await _publish(asking, channel, request, data)}
         except Exception as error:
             return {"error": told(error)}
 
@@ -61,7 +63,7 @@ async def broadcast(asking: Asking, request: schemas.Broadcast) -> Result:
 
 
 async def subscribe(asking: Asking, request: schemas.Subscribe) -> Result:
-    await _find(asking.door, request.channel)
+    await _find(asking, request.channel)
     if request.override:
         raise ProtocolError(
             ErrorCode.NOT_AVAILABLE, "override: a channel's rules are those of its feed or namespace"
@@ -81,7 +83,7 @@ async def subscribe(asking: Asking, request: schemas.Subscribe) -> Result:
 
 async def unsubscribe(asking: Asking, request: schemas.Unsubscribe) -> Result:
     if request.channel:
-        await _find(asking.door, request.channel)
+        await _find(asking, request.channel)
     asking.door.control.give(orders.unsubscribe(request.user, request.channel, client=_client(request)))
     return {}
 
@@ -105,16 +107,16 @@ async def refresh(asking: Asking, request: schemas.Refresh) -> Result:
 
 
 async def presence(asking: Asking, request: schemas.OfChannel) -> Result:
-    clients = await _clients(asking.door, request.channel)
+    clients = await _clients(asking, request.channel)
     return {"presence": {client: Raw(info) for client, info in clients.items()}}
 
 
 async def presence_stats(asking: Asking, request: schemas.OfChannel) -> Result:
-    return stats_of((await _clients(asking.door, request.channel)).values())._asdict()
+    return stats_of((await _clients(asking, request.channel)).values())._asdict()
 
 
 async def history(asking: Asking, request: schemas.History) -> Result:
-    _, channel = await _find(asking.door, request.channel)
+    _, channel = await _find(asking, request.channel)
     if channel is None:
         return {}
     since = None if request.since is None else request.since.model_dump()
@@ -125,7 +127,7 @@ async def history(asking: Asking, request: schemas.History) -> Result:
 
 async def history_remove(asking: Asking, request: schemas.OfChannel) -> Result:
     """Positions stay and go on. A feed keeps its newest value, as everywhere; a channel keeps nothing."""
-    _, channel = await _find(asking.door, request.channel)
+    _, channel = await _find(asking, request.channel)
     if channel is not None:
         unit = partial(trim, channel.feed.id, timezone.now(), everything=True)
         while await asking.door.feeds.database.write(unit):
@@ -196,10 +198,15 @@ def told(error: Exception) -> dict[str, Any]:
     return {"code": int(known.code), "message": known.message}
 
 
-async def _find(door: Door, text: str) -> tuple[Name, Channel | None]:
-    """A channel, if somebody has opened it. Raises NotFound where there can be none of that name."""
+async def _find(asking: Asking, text: str) -> tuple[Name, Channel | None]:
+    """A channel, if somebody has opened it. Raises NotFound where there can be none of that name.
+
+    What is opened on demand is opened, where the key may read it.
+    """
     name = parse_name(text)
-    channel = await door.find(name)
+    if name.on_demand:
+        return name, await asking.door.open_on_demand(name, asking.principal)
+    channel = await asking.door.find(name)
     if channel is None:
         if name.is_feed:
             raise NotFound("There is no feed of that name.", field="channel")
@@ -207,11 +214,13 @@ async def _find(door: Door, text: str) -> tuple[Name, Channel | None]:
     return name, channel
 
 
-async def _publish(door: Door, text: str, request: schemas.Content, data: Raw) -> Result:
-    name, channel = await _find(door, text)
+async def _publish(asking: Asking, text: str, request: schemas.Content, data: Raw) -> Result:
+    if parse_name(text).on_demand:
+        check_publishable(Feed.Kind.QUERY, field="channel")
+    name, channel = await _find(asking, text)
     position = await write(
-        door.feeds.store,
-        channel or await door.open(name),
+        asking.door.feeds.store,
+        channel or await asking.door.open(name),
         data,
         tags=raw_of_value(request.tags) if request.tags else "",
         key=request.idempotency_key,
@@ -219,12 +228,12 @@ async def _publish(door: Door, text: str, request: schemas.Content, data: Raw) -
     return {"offset": position.offset, "epoch": position.epoch}
 
 
-async def _clients(door: Door, text: str) -> dict[str, str]:
-    name, channel = await _find(door, text)
+async def _clients(asking: Asking, text: str) -> dict[str, str]:
+    name, channel = await _find(asking, text)
     rules = rules_of(name) if channel is None else channel.rules
     if not rules.presence:
         raise ProtocolError(ErrorCode.NOT_AVAILABLE, "presence is not kept for this channel")
-    return {} if channel is None else await door.presence.clients(channel.feed.id)
+    return {} if channel is None else await asking.door.presence.clients(channel.feed.id)
 
 
 def _content(request: schemas.Content) -> Raw:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from realtime.delivery.watching import Delivery
 from realtime.feeds.models import Feed
 from realtime.feeds.runtime import Feeds
 from tests.on_demand import fill, row_of
@@ -83,3 +85,28 @@ async def test_managers_list_and_delete_them(api: Api, feeds: Feeds) -> None:
     assert (await api.delete(PATH)).status == 204
     assert (await api.get("/api/feeds?kind=query")).json["total"] == 0
     assert (await api.get(PATH)).json["offset"] == 1  # opened anew
+
+
+async def test_the_server_api_reads_one_and_publishes_to_none(api: Api, feeds: Feeds) -> None:
+    fill(feeds)
+
+    async def ask(method: str, scope: str, **params: object) -> dict[str, Any]:
+        key = api.people[f"{scope} token"]["Authorization"].removeprefix("Bearer ")
+        answer = await api.call("POST", f"/api/{method}", params, who="stranger", X_API_Key=key)
+        content: dict[str, Any] = answer.json
+        return content
+
+    past = await ask("history", "manage", channel="query:sales?customer=1", limit=-1)
+    assert [pub["data"] for pub in past["result"]["publications"]] == ["query:sales?customer=1"]
+    for name in ("query:sales?customer=1", "query:nothing"):
+        refused = await ask("publish", "publish", channel=name, data=1)
+        assert (refused["error"]["code"], "live query" in refused["error"]["message"]) == (107, True)
+    other = await ask("history", "manage", channel="query:open?customer=1&page=1")
+    assert other["error"] == {
+        "code": 107,
+        "message": "channel: the name of this feed is query:open?customer=1",
+    }
+    assert (await ask("history", "manage", channel="query:nothing"))["error"]["code"] == 102
+    assert (await ask("presence", "manage", channel="query:open?customer=1"))["error"]["code"] == 108
+    assert await ask("subscribe", "manage", channel="query:open?customer=1", user="7") == {"result": {}}
+    await Delivery.current().aclose()

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from realtime.feeds.access import create_token, principal_for_token
 from realtime.feeds.catalog import create_feed
-from realtime.feeds.models import ApiToken, Feed, JournalEntry
+from realtime.feeds.models import ApiToken, Demand, Feed, JournalEntry
 from realtime.feeds.runtime import publish
 from realtime.sources.catalog import FeedDraft, SourceDraft, create_source, read_source
 from realtime.sources.models import EngineSeen, Source
@@ -126,6 +126,25 @@ def test_a_channel_is_shown_and_deleted_and_never_changed(browser: Client) -> No
     assert browser.post(f"/admin/realtime/feed/{channel.pk}/change/", {"title": "x"}).status_code == 403
     saved(browser, f"feed/{channel.pk}/delete/", {"post": "yes"})
     assert not Feed.objects.exists()
+
+
+def test_a_live_query_is_shown_and_deleted_and_never_changed(browser: Client) -> None:
+    feed = Feed.objects.create(slug="query:open?customer=42", title="Orders", kind=Feed.Kind.QUERY)
+    Demand.objects.create(
+        feed=feed, base=feed.slug, wanted_until=timezone.now(), engine="host:1:abc", reason="no such column"
+    )
+    listed = page(browser, "demand/")
+    for text in (feed.slug, "host:1:abc", "no such column"):
+        assert text in listed
+    path = f"/admin/realtime/demand/{feed.pk}/"
+    assert browser.get(path + "change/").status_code == 200
+    for edit in (browser.post(path + "change/", {"base": "x"}), browser.post(path + "delete/", {})):
+        assert edit.status_code == 403
+    path = f"/admin/realtime/feed/{feed.pk}/"
+    assert browser.post(path + "change/", {"title": "Mine"}).status_code == 403
+    browser.post(path + "delete/", {"post": "yes"})
+    assert not Feed.objects.exists()
+    assert not Demand.objects.exists()
 
 
 def test_a_publication_meanwhile_is_not_undone_by_saving_a_feed(browser: Client) -> None:

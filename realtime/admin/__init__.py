@@ -15,8 +15,8 @@ from django.db.models.functions import Left
 from django.forms import ModelForm
 from django.http import HttpRequest
 
-from realtime.feeds.catalog import delete_feed
-from realtime.feeds.models import ApiToken, Feed, JournalEntry
+from realtime.feeds.catalog import OPENED_KINDS, delete_feed
+from realtime.feeds.models import ApiToken, Demand, Feed, JournalEntry
 from realtime.sources.catalog import delete_source, poll_now
 from realtime.sources.models import EngineSeen, Extraction, Source
 
@@ -72,9 +72,9 @@ class FeedAdmin(ByCatalog):
         return (*self.readonly_fields, "slug") if obj else self.readonly_fields
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A channel's rules are its namespace's."""
-        channel = obj is not None and obj.kind == Feed.Kind.CHANNEL
-        return not channel and super().has_change_permission(request, obj)
+        """A channel's rules are its namespace's, a live query's those of its declaration."""
+        opened = obj is not None and obj.kind in OPENED_KINDS
+        return not opened and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A source's feeds go with the source."""
@@ -91,6 +91,18 @@ class FeedAdmin(ByCatalog):
 
     def delete_model(self, request: HttpRequest, obj: Feed) -> None:
         delete_feed(obj.slug)
+
+
+@admin.register(Demand)
+class DemandAdmin(ReadOnly):
+    """Live queries that somebody watches or has watched; deleted as feeds."""
+
+    list_display = (
+        *("feed", "wanted_until", "engine", "kept", "evaluations", "unheard", "duration_ms", "reason"),
+    )
+    list_select_related = ("feed",)
+    list_filter = ("kept", "engine")
+    search_fields = ("feed__slug",)
 
 
 @admin.register(Source)

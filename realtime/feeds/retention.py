@@ -1,7 +1,8 @@
 """Trimming the journal: by count and age, a bounded bite at a time, away from the hot path.
 
 Refuses to touch a feed's offset, so an offset is never used twice, and a feed's newest publication, but for
-channels: what is said there is forgotten in time. Channels that nobody uses are deleted.
+channels: what is said there is forgotten in time. Channels that nobody uses are deleted, and so are the feeds
+of live queries that nobody watches.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from realtime.conf import conf
 from realtime.errors import Unavailable
 
+from .catalog import OPENED_KINDS
 from .database import Database
 from .idempotency import forget_old
-from .models import Feed, JournalEntry
+from .models import Demand, Feed, JournalEntry
 
 logger = logging.getLogger(__name__)
 
 TRIM_EVERY_S = 60.0
 BITE = 1_000
-# A channel is deleted when it was used by nobody for this long and longer than its publications live.
+# A channel or a live query's feed is deleted when it was used by nobody for this long and longer than its
+# publications live.
 UNUSED_S = 86_400.0
 
 
@@ -89,28 +92,38 @@ async def trim_all(database: Database, now: datetime) -> int:
 
 
 def unused(now: datetime) -> list[int]:
-    """The channels that nobody has used for longer than their age and a day. One query."""
+    """The channels and live queries that nobody has used for longer than their age and a day. One query."""
+    long_ago = now - timedelta(seconds=UNUSED_S)
+    channels = Q(kind=Feed.Kind.CHANNEL, used_at__lt=long_ago)
+    queries = Q(kind=Feed.Kind.QUERY, demand__wanted_until__lt=long_ago)
     rows = (
-        Feed.objects.filter(kind=Feed.Kind.CHANNEL, used_at__lt=now - timedelta(seconds=UNUSED_S))
+        Feed.objects.filter(channels | queries)
         .order_by("pk")
-        .values_list("pk", "used_at", "last_ok_at", "retention_age_s")
+        .values_list("pk", "used_at", "demand__wanted_until", "last_ok_at", "retention_age_s")
     )
     return [feed_id for feed_id, *times, age_s in rows if _is_unused(times, age_s, now)]
 
 
 def delete_unused(feed_id: int, now: datetime) -> int:
-    """Delete this channel, unless it has been used meanwhile; how many were deleted. One unit of work."""
+    """Delete this channel or live query's feed, unless it has been used meanwhile; how many were deleted.
+
+    One unit of work.
+    """
     with transaction.atomic():
         # Under the row's lock: who opens it or publishes has done so before, or finds it gone.
-        feed = Feed.objects.select_for_update().filter(pk=feed_id, kind=Feed.Kind.CHANNEL).first()
-        if feed is None or not _is_unused([feed.used_at, feed.last_ok_at], feed.retention_age_s, now):
+        feed = Feed.objects.select_for_update().filter(pk=feed_id, kind__in=OPENED_KINDS).first()
+        if feed is None:
+            return 0
+        wanted_until = Demand.objects.filter(pk=feed_id).values_list("wanted_until", flat=True).first()
+        times = [feed.used_at, wanted_until, feed.last_ok_at]
+        if not _is_unused(times, feed.retention_age_s, now):
             return 0
         feed.delete()
     return 1
 
 
 async def delete_all_unused(database: Database, now: datetime) -> int:
-    """Delete every channel that is unused; how many. Raises Unavailable."""
+    """Delete every channel and live query's feed that is unused; how many. Raises Unavailable."""
     return sum([await database.write(delete_unused, id_, now) for id_ in await database.read(unused, now)])
 
 
@@ -122,13 +135,13 @@ async def keep_trimmed(database: Database) -> None:
     while True:
         try:
             entries = await trim_all(database, timezone.now())
-            channels = await delete_all_unused(database, timezone.now())
+            unused_feeds = await delete_all_unused(database, timezone.now())
             while await database.write(forget_old, timezone.now()):
                 pass
         except Unavailable:
             logger.warning("trimming_failed")
         else:
-            logger.debug("journal_trimmed entries=%d channels=%d", entries, channels)
+            logger.debug("journal_trimmed entries=%d unused=%d", entries, unused_feeds)
         await asyncio.sleep(TRIM_EVERY_S)
 
 
@@ -138,7 +151,7 @@ def _end(kind: str, offset: int) -> int:
 
 
 def _is_unused(times: Iterable[datetime | None], age_s: float | None, now: datetime) -> bool:
-    """Whether all these times, at which a channel was opened, watched or published to, are long past."""
+    """Whether all these times, at which a feed was opened, watched or published to, are long past."""
     limit = now - _age(age_s) - timedelta(seconds=UNUSED_S)
     return all(time is None or time < limit for time in times)
 

@@ -9,8 +9,9 @@ from realtime.feeds import retention
 from realtime.feeds.channels import note_use
 from realtime.feeds.database import Database
 from realtime.feeds.journal import snapshots
-from realtime.feeds.models import Feed, JournalEntry
+from realtime.feeds.models import Demand, Feed, JournalEntry
 from realtime.feeds.retention import delete_all_unused, delete_unused, overfull, trim, trim_all, unused
+from realtime.feeds.standing import want_again
 from realtime.feeds.store import Write, commit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -138,6 +139,34 @@ async def test_channels_that_nobody_uses_for_their_age_and_a_day_are_deleted() -
         assert left == ["chat:opened", "chat:published", "push"]
     finally:
         await database.aclose()
+
+
+def make_query(slug: str, wanted_ago_s: float) -> Feed:
+    """A live query whose publications live for 60 s, and that was watched until that long ago."""
+    feed = make_feed(slug, entries=3, kind=Feed.Kind.QUERY, retention_age_s=60)
+    Demand.objects.create(feed=feed, base=slug, wanted_until=NOON - timedelta(seconds=wanted_ago_s))
+    return feed
+
+
+async def test_live_queries_that_nobody_watches_for_a_day_are_deleted() -> None:
+    database = Database(threads=2)
+    try:
+        gone = await database.write(make_query, "query:gone", DAY + 61)
+        await database.write(make_query, "query:watched", DAY - 1)
+        assert await database.read(unused, NOON) == [gone.pk]
+        assert await delete_all_unused(database, NOON) == 1
+        assert await database.read(lambda: Feed.objects.get().slug) == "query:watched"
+        assert await database.read(Demand.objects.count) == 1
+    finally:
+        await database.aclose()
+
+
+def test_a_live_query_that_is_watched_again_meanwhile_is_not_deleted() -> None:
+    feed = make_query("query:open", 2 * DAY)
+    assert unused(NOON) == [feed.pk]
+    want_again([feed.pk], NOON)
+    assert delete_unused(feed.pk, NOON) == 0
+    assert delete_unused(feed.pk, NOON + timedelta(days=2)) == 1
 
 
 async def test_whoever_keeps_the_journal_trimmed_deletes_unused_channels_too(

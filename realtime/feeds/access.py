@@ -78,6 +78,8 @@ class Principal:
 
 
 ANONYMOUS = Principal("anonymous", None, "", frozenset())
+# Whom the site itself lets read, as by a subscription token.
+TRUSTED = Principal("token", None, "", frozenset({"read"}))
 
 
 def create_token(

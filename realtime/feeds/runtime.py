@@ -21,6 +21,7 @@ from realtime.errors import NotFound
 
 from .announcement import Announcement, Signal, addressed
 from .broker import Broker
+from .catalog import check_publishable
 from .database import Database
 from .models import Feed
 from .position import Position
@@ -138,11 +139,13 @@ def publish(slug: str, value: object) -> Position:
 
     On a channel a value that equals the one before is a publication too.
     Takes part in a surrounding transaction: watchers hear of it when that commits. Raises BadInput, TooLarge
-    (field `data`), NotFound (field `feed`).
+    (field `data`), NotFound and, for a live query, Conflict (field `feed`).
     """
     row = Feed.objects.filter(slug=slug).values_list("pk", "kind").first()
     if row is None:
         raise NotFound(f"There is no feed {slug!r}.", field="feed")
+    if row[1] == Feed.Kind.QUERY:
+        check_publishable(row[1], field="feed")
     (result,) = write_now([publication_write(row[0], value, always=row[1] == Feed.Kind.CHANNEL)])
     if isinstance(result, NotFound):
         raise result

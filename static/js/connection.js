@@ -9,6 +9,9 @@ const TIMEOUT = 1;
 const GONE = 2000;
 const UNKNOWN_CHANNEL = 102;
 
+/** What the protocol calls a feed: a live query by its own name. */
+const channelOf = (slug) => (slug.startsWith("query:") ? slug : `feed:${slug}`);
+
 /** Where WebSockets do not pass, HTTP does. */
 function transports(base) {
   const socket = new URL("/connection/websocket", base);
@@ -87,7 +90,7 @@ export class Connection {
    * Returns what `leave` takes.
    */
   watch(slug, onMessage, { known = null, token = "" } = {}) {
-    const subscription = this.#client.newSubscription(`feed:${slug}`, {
+    const subscription = this.#client.newSubscription(channelOf(slug), {
       ...(known?.epoch && { since: known }),
       ...(token && { token }),
       ...{ positioned: true, recoverable: true, delta: "fossil", data: { full: true } },

@@ -12,13 +12,13 @@ from django.contrib.auth.models import User
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from realtime.errors import BadInput, HeadwaterError, NotFound
+from realtime.errors import BadInput, Conflict, HeadwaterError, NotFound
 from realtime.feeds import demand
 from realtime.feeds.access import ANONYMOUS, Principal
 from realtime.feeds.catalog import find_feeds, readable
 from realtime.feeds.demand import ENGINES, WANTED_S, WANTED_SIGNAL, Opening, keep_wanted, name_with
 from realtime.feeds.models import Demand, Feed
-from realtime.feeds.runtime import Feeds
+from realtime.feeds.runtime import Feeds, publish
 from tests.on_demand import Shop, fail, feed_of, fill, row_of, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("shop")]
@@ -172,6 +172,13 @@ async def test_nobody_reads_one_without_the_opener(feeds: Feeds) -> None:
     for principal in (ANONYMOUS, STAFF):
         with pytest.raises(NotFound):
             readable(found[NAME], principal)
+
+
+async def test_code_of_the_site_publishes_to_none(feeds: Feeds) -> None:
+    fill(feeds)
+    await Opening.of(feeds).open(NAME, ANONYMOUS)
+    with pytest.raises(Conflict):
+        await feeds.database.write(publish, NAME, 1)
 
 
 async def test_what_is_watched_here_stays_wanted_and_nothing_else_costs_a_query(

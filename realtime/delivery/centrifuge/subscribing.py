@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from realtime.feeds.access import Principal
+from realtime.feeds.access import TRUSTED
 from realtime.feeds.channels import Channel, Name, parse_name, rules_of
 from realtime.feeds.demand import opener_of
 
@@ -18,8 +18,6 @@ from .subscription import Subscription
 from .tokens import SubscribeOptions, SubscriptionToken
 
 CHANNEL_LIMIT = 128
-# Whoever the site gives a subscription token, or subscribes itself, may read what is opened on demand.
-TRUSTED = Principal("token", None, "subscription", frozenset({"read"}))
 Params = Mapping[str, Any]
 
 

@@ -9,12 +9,13 @@ from datetime import datetime
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from django.db.models.functions import Length, Substr
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils import timezone
 
 from realtime.errors import NotFound
 from realtime.feeds.access import Principal
 from realtime.feeds.catalog import FeedRef, find_readable
+from realtime.feeds.demand import Opening, name_with, opener_of
 from realtime.feeds.models import Feed, JournalEntry
 from realtime.feeds.publication import state_of, timestamp
 from realtime.feeds.runtime import Feeds
@@ -56,20 +57,44 @@ class FeedPage:
 
 @page
 async def feed(request: HttpRequest, slug: str) -> HttpResponse:
-    """`/feeds/<slug>/`: `?before=<offset>` leafs back in the history."""
+    """`/feeds/<slug>/`: `?before=<offset>` leafs back in the history.
+
+    A live query's page is at its one true name; other spellings, and parameters in the address, lead there.
+    """
     before = request.GET.get("before", "")
+    opened = None
+    if opener_of(slug) is not None:
+        opened = await _open(request, slug)
+        if opened.slug != slug:
+            return redirect("feed", opened.slug)
     me, found = await Feeds.current().database.read(
-        read_feed, session_of(request), slug, int(before) if before.isdecimal() and len(before) < 19 else None
+        read_feed,
+        session_of(request),
+        slug,
+        int(before) if before.isdecimal() and len(before) < 19 else None,
+        opened,
     )
     base = f"{request.scheme}://{request.get_host()}"
     lines = snippets(base, slug, public=found.ref.public)
     return render(request, "feed.html", {"me": me, "feed": found, "snippets": lines})
 
 
-def read_feed(session_key: str, slug: str, before: int | None) -> tuple[Principal, FeedPage]:
-    """Sync, one unit of work: at most five queries. NotFound for what the viewer may not read."""
+async def _open(request: HttpRequest, name: str) -> FeedRef:
+    feeds = Feeds.current()
+    me = await feeds.database.read(viewer, session_of(request))
+    pairs = [(key, value) for key, values in request.GET.lists() for value in values if key != "before"]
+    return await Opening.of(feeds).open(name_with(name, pairs), me)
+
+
+def read_feed(
+    session_key: str, slug: str, before: int | None, opened: FeedRef | None = None
+) -> tuple[Principal, FeedPage]:
+    """Sync, one unit of work: at most five queries. NotFound for what the viewer may not read.
+
+    opened   the feed, where it was opened for the viewer
+    """
     me = viewer(session_key)
-    ref = find_readable(slug, me)
+    ref = opened or find_readable(slug, me)
     row = (
         Feed.objects.filter(pk=ref.id)
         .annotate(newest=FilteredRelation("entries", condition=Q(entries__offset=F("offset"))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,11 +33,14 @@ async def test_a_stranger_sees_public_feeds_only(feeds: Feeds, stranger: Browser
     ]
 
 
-async def test_channels_are_not_on_the_board(feeds: Feeds, member: Browser, staff: Browser) -> None:
+async def test_what_is_opened_on_demand_is_not_on_the_board(
+    feeds: Feeds, member: Browser, staff: Browser
+) -> None:
     await feeds.database.write(add, "open-one", 1)
-    await feeds.database.write(
-        lambda: Feed.objects.create(slug="chat:room", title="chat:room", kind="channel", public=True)
-    )
+    for slug, kind in (("chat:room", "channel"), ("query:open", "query")):
+        await feeds.database.write(
+            partial(Feed.objects.create, slug=slug, title=slug, kind=kind, public=True)
+        )
     for browser in (member, staff):
         assert [tile["data-feed"] for tile in (await browser.get("/")).having("data-feed")] == ["open-one"]
     assert (await member.get("/feeds/chat:room/")).status == 200

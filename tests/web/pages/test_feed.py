@@ -12,6 +12,7 @@ from realtime.feeds.catalog import create_feed
 from realtime.feeds.runtime import Feeds, publish
 from realtime.sources.catalog import FeedDraft, SourceDraft, create_source
 from realtime.web.pages.feed import read_feed
+from tests.on_demand import Shop, fill
 
 from .conftest import Browser
 
@@ -103,3 +104,23 @@ def test_a_feeds_page_costs_three_queries_and_two_for_the_session(
         read_feed("", "lab", None)
     with django_assert_num_queries(5):
         read_feed(staff.sessionid, "lab", 50)
+
+
+async def test_a_live_querys_page_is_at_its_true_name_for_its_readers(
+    feeds: Feeds, shop: Shop, stranger: Browser, member: Browser
+) -> None:
+    fill(feeds, lambda slug: {"total": 42})
+    true = "/feeds/query:open%3Fcustomer=42/"
+    for path in ("/feeds/query:open/?customer=42", "/feeds/query:open%3Fpage=1&customer=42/", true):
+        page = await stranger.get(path)
+        assert (page.status, page.response.get("Location")) == ((200, None) if path == true else (302, true))
+    assert '"total": 42' in page.text
+    links = [link["href"] for link in page.having("href")]
+    assert "/api/feeds/query%3Aopen%3Fcustomer%3D42" in links
+    assert page.having("data-feed")[0]["data-feed"] == "query:open?customer=42"
+    # Of each member an own one; what is not theirs is not there.
+    for path in ("/feeds/query:sales/?customer=1", "/feeds/query:none/"):
+        for who in (stranger, member):
+            assert (await who.get(path)).status == 404
+    assert (await stranger.get("/feeds/query:open/?customer=x")).status == 400
+    assert (await member.get("/feeds/query:mine/?customer=1")).status == 302

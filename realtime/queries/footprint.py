@@ -13,8 +13,9 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 
 from .changes import Footprint, Reads, merged
+from .equals import DJANGOS
 from .prefetches import Followed, prefetched
-from .tables import OURS, NotDerivable, footprint_of_query
+from .tables import NotDerivable, footprint_of_query
 
 __all__ = ["NotDerivable", "footprint_of"]
 
@@ -39,7 +40,7 @@ def _check(queryset: QuerySet[Any]) -> None:
         raise NotDerivable(f"{type(queryset).__qualname__} is not a queryset")
     kind: Any = type(queryset)
     own = [name for name in ("_fetch_all", "iterator", "__iter__") if getattr(kind, name) is not _BASE[name]]
-    if own or not queryset._iterable_class.__module__.startswith(OURS):
+    if own or not queryset._iterable_class.__module__.startswith(DJANGOS):
         raise NotDerivable(f"{kind.__qualname__} fetches rows in a way of its own")
     if queryset.db != DEFAULT_DB_ALIAS:
         raise NotDerivable(f"no changes are heard of the database {queryset.db!r}")

@@ -1,4 +1,4 @@
-"""Which tables and columns one compiled query reads, its subqueries and combined queries included.
+"""What one compiled query reads of which tables, its subqueries and combined queries included.
 
 Refuses what it cannot read in full: SQL that somebody wrote by hand. Expressions of others than Django are
 taken to read every column of the tables that the query names.
@@ -7,11 +7,12 @@ taken to read every column of the tables that the query names.
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db import connections
 from django.db.models import Exists, F
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.fields.generated import GeneratedField
@@ -20,8 +21,7 @@ from django.db.models.sql.datastructures import BaseTable, Join
 from django.db.models.sql.where import ExtraWhere, NothingNode
 
 from .changes import Footprint, Reads, merged
-
-OURS = "django."
+from .equals import DJANGOS, Values, equals_of, on_clauses
 
 
 class NotDerivable(ValueError):
@@ -34,6 +34,7 @@ class Occurrence:
 
     table: str
     columns: set[str] | None = field(default_factory=set)
+    equals: Mapping[str, Values] = field(default_factory=dict)
 
     def read(self, column: Any) -> None:
         """This field is read. The value of a generated one changes with those it is made from."""
@@ -44,7 +45,7 @@ class Occurrence:
 
     @property
     def reads(self) -> Reads:
-        return Reads(None if self.columns is None else frozenset(self.columns))
+        return Reads(None if self.columns is None else frozenset(self.columns), self.equals)
 
 
 # The tables of a query and, behind them, those of the queries around it, by alias.
@@ -71,7 +72,7 @@ class _Walk:
             yield {occurrence.table: Reads() if self.foreign else occurrence.reads}
 
     def query(self, query: Query, outer: Scope) -> None:
-        if not type(query).__module__.startswith(OURS):
+        if not type(query).__module__.startswith(DJANGOS):
             raise NotDerivable(f"{type(query).__qualname__} makes SQL of its own")
         if query.extra or query.extra_tables or query.extra_order_by:
             raise NotDerivable("extra() is SQL written by hand")
@@ -103,6 +104,9 @@ class _Walk:
         if isinstance(query.group_by, tuple):
             self._all(query.group_by, scope)
         self._node(query.where, scope)
+        if compiler.qualify is None:  # else some conditions are put to the rows that come of the others
+            for alias, equals in equals_of(query.where, joins, connections[self.using]).items():
+                scope[alias].equals = equals
 
     def _join(self, join: Any, scope: Scope) -> None:
         kind: Any = type(join)
@@ -113,9 +117,7 @@ class _Walk:
         for parent_field, own_field in join.join_fields:
             scope[join.parent_alias].read(parent_field)
             scope[join.table_alias].read(own_field)
-        restriction = join.join_field.get_extra_restriction(join.table_alias, join.parent_alias)
-        filtered = join.filtered_relation and join.filtered_relation.resolved_condition
-        self._all((restriction, filtered), scope)
+        self._all(on_clauses(join), scope)
 
     def _all(self, nodes: Iterable[Any], scope: Scope) -> None:
         for node in nodes:
@@ -145,7 +147,7 @@ class _Walk:
         occurrence.read(node.target)
 
     def _expression(self, node: Any, scope: Scope) -> None:
-        if not type(node).__module__.startswith(OURS) or "template" in getattr(node, "extra", {}):
+        if not type(node).__module__.startswith(DJANGOS) or "template" in getattr(node, "extra", {}):
             self.foreign = True
         self._all(node.get_source_expressions(), scope)
         rhs = getattr(node, "rhs", None)

@@ -22,6 +22,7 @@ from realtime.errors import Unavailable
 from realtime.feeds.retention import keep_trimmed
 from realtime.feeds.runtime import Feeds
 from realtime.feeds.supervision import Supervisor
+from realtime.queries.evaluator import Evaluator
 from realtime.sources.fetch import Fetcher
 from realtime.sources.freshness import keep_states
 from realtime.sources.guard import AllowedNetworks
@@ -36,7 +37,7 @@ FORGOTTEN_AFTER_S = 3600.0
 
 
 class Engine:
-    """Polling, states, trimming and a sign of life, as supervised tasks from `start` to `aclose`.
+    """Polling, live queries, states, trimming and a sign of life, supervised from `start` to `aclose`.
 
     Uses the given feeds and leaves them open. `async with Engine(feeds):` starts and closes it.
     """
@@ -49,11 +50,13 @@ class Engine:
             AllowedNetworks.parse(conf().allowed_networks), limit_bytes=conf().fetch_limit_bytes
         )
         self._poller = Poller(feeds, self._fetcher, name=self.name)
+        self._evaluator = Evaluator(feeds, name=self.name)
 
     async def start(self) -> None:
         """Start polling. Raises nothing when the database is away: the engine waits for it."""
         self._supervisor.spawn("sign of life", self._live)
         self._supervisor.spawn("poller", self._poller.run)
+        self._supervisor.spawn("live queries", self._evaluator.run)
         self._supervisor.spawn("states", lambda: keep_states(self._feeds))
         self._supervisor.spawn("trimming", lambda: keep_trimmed(self._feeds.database))
         logger.info("engine_started name=%s", self.name)
@@ -65,6 +68,7 @@ class Engine:
     async def aclose(self) -> None:
         """End the polls under way, give their claims back, and take the name off the list of engines."""
         await self._supervisor.aclose()
+        await self._evaluator.aclose()
         await self._fetcher.aclose()
         try:
             await self._feeds.database.write(_forget, self.name)

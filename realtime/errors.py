@@ -203,7 +203,7 @@ class ExtractError(HeadwaterError):
 
 
 class QueryFailed(HeadwaterError):
-    """A live query has no result now. `message` is for whoever watches, `reason` for staff: all that is known."""
+    """A live query has no result now. `message` is for watchers; `reason`, for staff, is all we know."""
 
     code = "query_failed"
 
@@ -213,7 +213,7 @@ class QueryFailed(HeadwaterError):
 
 
 class QueryTooSlow(QueryFailed):
-    """The query was cancelled in the database, because it took longer than the limit that the message names."""
+    """The query was cancelled in the database: it took longer than the limit that the message names."""
 
     code = "query_too_slow"
 

@@ -62,8 +62,9 @@ def _mine(engine: str, now: datetime) -> Q:
 
 
 def hold(engine: str, now: datetime) -> tuple[list[Held], list[Held]]:
-    """Renew what this engine holds, let go what nobody wants, claim what is free: what it holds, what it let go.
+    """Renew what this engine holds, let go what nobody wants, claim what is free.
 
+    Returns what it holds now, and what it let go.
     What is newly claimed counts as not kept.
     """
     until = now + timedelta(seconds=CLAIM_S)

@@ -1,4 +1,4 @@
-"""What an evaluation may do: read one moment of the database, for a limited time. The database enforces both."""
+"""What an evaluation may do: read one moment of the database, for a limited time. The database sees to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation may do: it reads one moment, writes nothing, and is cancelled by the database in time."""
+"""What an evaluation may do: reads one moment, writes nothing, is cancelled by the database in time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""When a query is evaluated: once for a burst, at once after a pause, ever less often while changes never stop."""
+"""When a query is evaluated: once a burst, at once after a pause, less often while changes never stop."""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import pytest
 
@@ -56,7 +58,7 @@ def test_two_changes_close_together_do_not_slow_down_those_that_follow() -> None
 def test_changes_that_never_stop_are_evaluated_ever_further_apart_up_to_the_limit() -> None:
     changes = [1.0 + n * 0.001 for n in range(3000)]
     times = starts(changes)
-    apart = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    apart = [later - earlier for earlier, later in pairwise(times)]
     assert apart[:5] == [pytest.approx(each) for each in (0.021, 0.04, 0.08, 0.16, 0.25)]
     assert len(times) <= 16
 

@@ -1,0 +1,101 @@
+"""What an engine knows of one query that it keeps true: its feeds, its pace, what it reads, how it fares."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from .changes import EVERYTHING, Change, Footprint, affects
+from .pace import Pace
+
+NEVER = float("inf")
+# More changes than this while one evaluation is under way count as: anything may have changed.
+MEANWHILE_LIMIT = 1_000
+
+
+class Line:
+    """One base, and the feeds that it fills: its value, and blocks that show it. Times are the loop's.
+
+    feeds         the block that each feed shows, by the feed's id; empty: the value itself
+    footprint     what the last evaluation read; None: not known yet, so that everything affects it
+    evaluate_at   when it is to be evaluated although no change was heard
+    slow          it takes longer than others should wait for it
+    failures      in a row; while there are some, changes do not hasten the next try
+    told          the text that each feed was last published with, by the feed's id
+    heard         a change was heard that no result has shown yet
+    """
+
+    __slots__ = (
+        *("base", "evaluate_at", "failures", "feeds", "footprint", "heard", "pace", "slow"),
+        *("timer", "told", "_meanwhile"),
+    )
+
+    def __init__(self, base: str, *, first_s: float, sustained_s: float) -> None:
+        self.base = base
+        self.feeds: Mapping[int, str] = {}
+        self.pace = Pace(first_s=first_s, sustained_s=sustained_s)
+        self.footprint: Footprint | None = None
+        self.evaluate_at = NEVER
+        self.slow = False
+        self.failures = 0
+        self.told: dict[int, str] = {}
+        self.heard = False
+        self.timer: asyncio.TimerHandle | None = None
+        self._meanwhile: list[Change] = []
+
+    def hold(self, feeds: Mapping[int, str]) -> bool:
+        """These are its feeds from now on; whether one of them is new here."""
+        new = feeds.keys() - self.feeds.keys()
+        self.feeds = feeds
+        self.told = {feed_id: text for feed_id, text in self.told.items() if feed_id in feeds}
+        return bool(new)
+
+    @property
+    def untold(self) -> bool:
+        """Whether one of its feeds has not been filled yet."""
+        return bool(self.feeds.keys() - self.told.keys())
+
+    def hear(self, changes: Sequence[Change], now: float) -> bool:
+        """Whether one of these changes may affect it, which its pace has then heard."""
+        if self.pace.running:
+            self._meanwhile += changes
+            if len(self._meanwhile) > MEANWHILE_LIMIT:
+                self._meanwhile = [EVERYTHING]
+        if self.footprint is not None and not any(affects(change, self.footprint) for change in changes):
+            return False
+        self.pace.heard(now)
+        return True
+
+    def started(self, now: float) -> None:
+        """An evaluation starts."""
+        self._meanwhile.clear()
+        self.heard = self.heard or self.pace.waits
+        self.pace.started(now)
+
+    def ended(self, footprint: Footprint | None, now: float) -> None:
+        """It has ended and read this; None: it failed. What was heard meanwhile counts by what it read."""
+        self.pace.ended(now)
+        if footprint is not None:
+            self.footprint = footprint
+            self.heard = False
+            if self.hears(footprint):
+                self.pace.heard(now)
+        self._meanwhile.clear()
+
+    def hears(self, footprint: Footprint) -> bool:
+        """Whether a change was heard, while the evaluation was under way, that affects what it read."""
+        return any(affects(change, footprint) for change in self._meanwhile)
+
+    @property
+    def due(self) -> float:
+        """When it is to be evaluated next, for whatever reason."""
+        if self.pace.running:
+            return NEVER
+        change = self.pace.due
+        return self.evaluate_at if change is None or self.failures else min(self.evaluate_at, change)
+
+    def cancel_timer(self) -> None:
+        """Forget when it was to be evaluated."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None

@@ -1,0 +1,274 @@
+"""The evaluator on a real database: what is watched is evaluated, once a burst, and only what is affected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from docs.examples.orders.models import Customer, Order
+from realtime.feeds.demand import ENGINES, WANTED_SIGNAL
+from realtime.feeds.journal import history
+from realtime.feeds.models import Demand, Feed
+from realtime.feeds.runtime import Feeds, signal_now
+from realtime.feeds.supervision import Supervisor
+from realtime.queries import registry
+from realtime.queries.evaluator import Evaluator
+from realtime.queries.registry import live_query
+from tests.services import wait_until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def own_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test declares is forgotten after it."""
+    monkeypatch.setattr(registry, "_queries", dict(registry._queries))
+
+
+@asynccontextmanager
+async def evaluating(feeds: Feeds, name: str = "one") -> AsyncIterator[None]:
+    """An engine's evaluator, by itself."""
+    supervisor = Supervisor()
+    evaluator = Evaluator(feeds, name=name)
+    supervisor.spawn("live queries", evaluator.run)
+    try:
+        yield
+    finally:
+        await supervisor.aclose()
+        await evaluator.aclose()
+
+
+def want(name: str, *, for_s: float = 3600) -> int:
+    """Somebody watches this query; its feed's id."""
+    feed, _ = Feed.objects.get_or_create(slug=name, defaults={"title": name, "kind": Feed.Kind.QUERY})
+    until = timezone.now() + timedelta(seconds=for_s)
+    base = name.partition("#")[0]
+    Demand.objects.update_or_create(feed=feed, defaults={"base": base, "wanted_until": until})
+    signal_now(ENGINES, {"kind": WANTED_SIGNAL})
+    return int(feed.pk)
+
+
+def customer(name: str = "Ana") -> int:
+    return int(Customer.objects.create(name=name).pk)
+
+
+def order(of: int, total: int = 1) -> int:
+    return int(Order.objects.create(customer_id=of, total=total).pk)
+
+
+def values(feed_id: int) -> list[Any]:
+    """All that was published, in order."""
+    return [json.loads(each.data) for each in history(feed_id, limit=1000)]
+
+
+def newest(feed_id: int) -> Any:
+    said = values(feed_id)
+    return said[-1] if said else None
+
+
+def row_of(feed_id: int) -> tuple[Feed, Demand]:
+    return Feed.objects.get(pk=feed_id), Demand.objects.get(pk=feed_id)
+
+
+async def until(feeds: Feeds, looks: Callable[[], object], what: str) -> None:
+    """Return when `looks` is true. Another thread looks."""
+    await feeds.database.read(wait_until, lambda: bool(looks()), what)
+
+
+async def write(feeds: Feeds, unit: Callable[..., Any], *args: Any) -> Any:
+    return await feeds.database.write(unit, *args)
+
+
+async def is_kept(feeds: Feeds, *feed_ids: int) -> None:
+    await until(
+        feeds, lambda: Demand.objects.filter(pk__in=feed_ids, kept=True).count() == len(feed_ids), "kept"
+    )
+
+
+async def test_what_is_watched_is_evaluated_and_published_with_the_key_of_its_rows(feeds: Feeds) -> None:
+    ana = await write(feeds, customer)
+    first = await write(feeds, order, ana)
+    feed_id = await write(feeds, want, f"query:open-orders?customer={ana}")
+    async with evaluating(feeds):
+        await is_kept(feeds, feed_id)
+    (publication,) = await feeds.database.read(lambda: history(feed_id, limit=10))
+    assert [row["id"] for row in json.loads(publication.data)] == [first]
+    assert json.loads(publication.tags) == {"key": "id"}
+    feed, demand = await feeds.database.read(row_of, feed_id)
+    assert (feed.state, feed.error) == ("fresh", "")
+    assert (demand.evaluations, demand.unheard, demand.reason) == (1, 0, "")
+
+
+async def test_a_change_is_published_and_what_it_cannot_affect_is_not_evaluated(feeds: Feeds) -> None:
+    ana, ben = await write(feeds, customer, "Ana"), await write(feeds, customer, "Ben")
+    anas = await write(feeds, want, f"query:open-orders?customer={ana}")
+    bens = await write(feeds, want, f"query:open-orders?customer={ben}")
+    async with evaluating(feeds):
+        await is_kept(feeds, anas, bens)
+        first = await write(feeds, order, ana)
+        await until(feeds, lambda: [row["id"] for row in newest(anas)] == [first], "published")
+    _, demand = await feeds.database.read(row_of, bens)
+    assert demand.evaluations == 1
+    assert await feeds.database.read(values, bens) == [[]]
+
+
+async def test_a_burst_in_one_transaction_is_one_evaluation(feeds: Feeds) -> None:
+    ana = await write(feeds, customer)
+    feed_id = await write(feeds, want, f"query:open-orders?customer={ana}")
+
+    def burst() -> None:
+        with transaction.atomic():
+            for total in range(20):
+                order(ana, total)
+            Order.objects.filter(customer_id=ana).update(total=7)
+
+    async with evaluating(feeds):
+        await is_kept(feeds, feed_id)
+        await write(feeds, burst)
+        await until(feeds, lambda: len(newest(feed_id)) == 20, "published")
+    _, demand = await feeds.database.read(row_of, feed_id)
+    assert demand.evaluations == 2
+
+
+async def test_a_rolled_back_transaction_is_not_evaluated(feeds: Feeds) -> None:
+    ana = await write(feeds, customer)
+    feed_id = await write(feeds, want, f"query:open-orders?customer={ana}")
+
+    def undone() -> None:
+        with transaction.atomic():
+            order(ana)
+            transaction.set_rollback(True)
+
+    async with evaluating(feeds):
+        await is_kept(feeds, feed_id)
+        await write(feeds, undone)
+        last = await write(feeds, order, ana)
+        await until(feeds, lambda: [row["id"] for row in newest(feed_id)] == [last], "published")
+    _, demand = await feeds.database.read(row_of, feed_id)
+    assert demand.evaluations == 2
+
+
+async def test_a_query_that_fails_says_so_keeps_its_value_and_recovers(
+    feeds: Feeds, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken: list[str] = []
+
+    @live_query("fragile", reads=[Order])
+    def fragile() -> Any:
+        if broken:
+            raise KeyError(broken[0])
+        return Order.objects.count()
+
+    feed_id = await write(feeds, want, "query:fragile")
+    async with evaluating(feeds):
+        await is_kept(feeds, feed_id)
+        broken.append("a secret of somebody's")
+        ana = await write(feeds, customer)
+        await write(feeds, order, ana)
+        await until(feeds, lambda: row_of(feed_id)[0].state == "failing", "failing")
+        feed, _ = await feeds.database.read(row_of, feed_id)
+        assert feed.error == "The query failed (KeyError). Its reason is in the log."
+        assert feed.next_poll_at is not None
+        await until(
+            feeds, lambda: "a secret of somebody's" in row_of(feed_id)[1].reason, "the reason for staff"
+        )
+        assert await feeds.database.read(newest, feed_id) == 0
+        broken.clear()
+        await until(feeds, lambda: row_of(feed_id)[0].state == "fresh", "fresh again")
+    assert await feeds.database.read(newest, feed_id) == 1
+    assert "query_failed query=query:fragile" in caplog.text
+
+
+async def test_a_slow_query_is_cancelled_in_the_database_and_delays_no_other(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More slow ones than there are threads."""
+    from realtime.queries import evaluator
+
+    real = evaluator.conf()
+    monkeypatch.setattr(
+        evaluator, "conf", lambda: real.model_copy(update={"query_limit_s": 0.6, "query_threads": 2})
+    )
+
+    @live_query("slow", params={"n": int}, reads=[Order])
+    def slow(n: int) -> Any:
+        forever = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)" if connection.vendor == "postgresql" else forever)
+
+    ana = await write(feeds, customer)
+    slow_ones = [await write(feeds, want, f"query:slow?n={n}") for n in range(3)]
+    quick = await write(feeds, want, f"query:open-orders?customer={ana}")
+    async with evaluating(feeds):
+        await is_kept(feeds, quick, *slow_ones[:1])
+        for total in range(3):
+            await write(feeds, order, ana, total)
+            await until(feeds, lambda total=total: len(newest(quick)) == total + 1, "published")  # type: ignore[misc]
+        await is_kept(feeds, *slow_ones)
+        feed, _ = await feeds.database.read(row_of, slow_ones[-1])
+    assert (feed.state, feed.error) == ("failing", "The query took longer than 0.6 s and was cancelled.")
+
+
+async def test_what_nobody_watches_any_more_is_not_evaluated_and_says_so(feeds: Feeds) -> None:
+    ana = await write(feeds, customer)
+    left = await write(feeds, want, f"query:open-orders?customer={ana}")
+    async with evaluating(feeds):
+        await is_kept(feeds, left)
+        await write(feeds, lambda: Demand.objects.filter(pk=left).update(wanted_until=timezone.now()))
+        await until(feeds, lambda: row_of(left)[0].state == "paused", "paused")
+        watched = await write(feeds, want, "query:recent-orders")
+        await is_kept(feeds, watched)
+        await write(feeds, order, ana)
+        await until(feeds, lambda: len(newest(watched)) == 1, "published")
+        assert await feeds.database.read(values, left) == [[]]
+        # Watched again, it is evaluated at once.
+        await write(feeds, want, f"query:open-orders?customer={ana}")
+        await until(feeds, lambda: len(newest(left)) == 1, "published")
+
+
+async def test_a_change_that_nothing_told_of_is_found_at_the_interval_and_counted(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from realtime.queries import evaluator
+
+    real = evaluator.conf()
+    monkeypatch.setattr(evaluator, "conf", lambda: real.model_copy(update={"query_recheck_s": 0.2}))
+    ana = await write(feeds, customer)
+    feed_id = await write(feeds, want, f"query:open-orders?customer={ana}")
+    async with evaluating(feeds):
+        await is_kept(feeds, feed_id)
+        monkeypatch.setattr(evaluator.Evaluator, "_hear", lambda self, changes: self._hears.set())
+    async with evaluating(feeds, "deaf"):
+        await is_kept(feeds, feed_id)
+        await write(feeds, order, ana)
+        await until(feeds, lambda: len(newest(feed_id)) == 1, "found")
+        await until(feeds, lambda: row_of(feed_id)[1].unheard == 1, "counted")
+    assert f"change_unheard query=query:open-orders?customer={ana}" in caplog.text
+
+
+async def test_when_an_engine_ends_another_takes_over_at_once(feeds: Feeds) -> None:
+    ana = await write(feeds, customer)
+    feed_id = await write(feeds, want, f"query:open-orders?customer={ana}")
+    async with evaluating(feeds, "one"):
+        await is_kept(feeds, feed_id)
+        assert (await feeds.database.read(row_of, feed_id))[1].engine == "one"
+    await write(feeds, order, ana)
+    async with evaluating(feeds, "two"):
+        await until(feeds, lambda: len(newest(feed_id)) == 1, "published")
+        assert (await feeds.database.read(row_of, feed_id))[1].engine == "two"
+
+
+async def test_a_name_that_no_query_has_fails_alone(feeds: Feeds) -> None:
+    lost = await write(feeds, want, "query:removed")
+    found = await write(feeds, want, "query:recent-orders")
+    async with evaluating(feeds):
+        await is_kept(feeds, lost, found)
+    assert (await feeds.database.read(row_of, lost))[0].state == "failing"
+    assert (await feeds.database.read(row_of, found))[0].state == "fresh"

@@ -33,9 +33,7 @@ async def test_a_stranger_sees_public_feeds_only(feeds: Feeds, stranger: Browser
     ]
 
 
-async def test_what_is_opened_on_demand_is_not_on_the_board(
-    feeds: Feeds, member: Browser, staff: Browser
-) -> None:
+async def test_what_clients_open_is_not_on_the_board(feeds: Feeds, member: Browser, staff: Browser) -> None:
     await feeds.database.write(add, "open-one", 1)
     for slug, kind in (("chat:room", "channel"), ("query:open", "query")):
         await feeds.database.write(

@@ -10,12 +10,13 @@ class RealtimeConfig(AppConfig):
         """Hear what happens to users, open live queries, and load every installed app's `live.py`."""
         from realtime.delivery.centrifuge import accounts
         from realtime.feeds.demand import register_opener
-        from realtime.queries import migrating, signals
+        from realtime.queries import checks, migrating, signals
         from realtime.queries.names import PREFIX
         from realtime.queries.opening import QueryOpener
 
         accounts.connect()
         register_opener(PREFIX, QueryOpener())
         autodiscover_modules("live")
+        checks.connect()
         signals.connect()
         migrating.connect()

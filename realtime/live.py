@@ -73,6 +73,7 @@ def feeds_by_state(scope: Scope = "public", search: str = "") -> Rows:
 @live_query(
     "publications",
     params={"of": Name, "newest": Newest},
+    reads=[Feed],
     who=may_read_feed,
     key="offset",
 )
@@ -83,7 +84,7 @@ def publications(of: str, newest: int = 20) -> Rows:
     return _entries(of).order_by("-offset").values("offset", "published_at", value=value)[:newest]
 
 
-@live_query("publications-per-minute", params={"of": Name}, who=may_read_feed, key="minute")
+@live_query("publications-per-minute", params={"of": Name}, reads=[Feed], who=may_read_feed, key="minute")
 def publications_per_minute(of: str) -> Rows:
     """How many publications a feed had in each of the last sixty minutes that had any, newest first."""
     minutes = (

@@ -5,7 +5,6 @@ Of a row only short values are told, which queries compare by equality; of an up
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 from django.apps import apps
 from django.db.models import BooleanField, CharField, Field, ForeignKey, IntegerField, Model, UUIDField
 
+from .probing import tables_of
 from .registry import LiveQuery, queries
-from .result import whole_tables
 
 LONGEST_TOLD = 64  # characters
 # Written all the time, by the hub itself, and read by no query of its own.
@@ -66,12 +65,8 @@ def _heard_names(declared: tuple[LiveQuery, ...]) -> frozenset[str]:
 
 @cache
 def _heard(declared: tuple[LiveQuery, ...]) -> tuple[Table, ...]:
-    names = {name for query in declared for name in _tables_of(query)}
+    names = {name for query in declared for name in tables_of(query)}
     return tuple(table for name, table in sorted(_known_tables().items()) if name in names)
-
-
-def _tables_of(query: LiveQuery) -> Iterable[str]:
-    return whole_tables(query)
 
 
 def _known_tables() -> dict[str, Table]:

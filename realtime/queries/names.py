@@ -56,7 +56,7 @@ class Asked:
 
 def spelled(query: str, values: Mapping[str, Any], block: str = "") -> str:
     """A name with these parameters, which are left out where they are None. `read_name` reads it."""
-    texts = {name: _text(value) for name, value in values.items() if value is not None}
+    texts = {name: text_of_value(value) for name, value in values.items() if value is not None}
     params = "&".join(f"{name}={quote(texts[name], safe='')}" for name in sorted(texts))
     return f"{PREFIX}:{query}{'?' if params else ''}{params}{'#' if block else ''}{block}"
 
@@ -119,7 +119,8 @@ def _texts(params: str) -> dict[str, str]:
     return texts
 
 
-def _text(value: Any) -> str:
+def text_of_value(value: Any) -> str:
+    """A parameter's value as it stands in a name, before it is encoded."""
     plain = to_jsonable_python(value)
     if isinstance(plain, bool):
         return "true" if plain else "false"

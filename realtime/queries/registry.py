@@ -109,8 +109,8 @@ def _declared(
     if not is_slug(name):
         raise ValueError("a name has 1 to 100 lower-case letters, digits, hyphens and underscores")
     other = _queries.get(name)
-    if other is not None and _place(other.function) != _place(function):
-        raise ValueError(f"taken by {_place(other.function)}")
+    if other is not None and place_of(other.function) != place_of(function):
+        raise ValueError(f"taken by {place_of(other.function)}")
     takes = _parameters(function)
     takes_user = takes.pop("user", None) is not None
     query = LiveQuery(
@@ -133,7 +133,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     parameters = dict(inspect.signature(function).parameters)
     for name, parameter in parameters.items():
         if parameter.kind not in _NAMED:
-            raise ValueError(f"{_place(function)}: {name} cannot be given by name")
+            raise ValueError(f"{place_of(function)}: {name} cannot be given by name")
     return parameters
 
 
@@ -200,7 +200,8 @@ def _check_who(who: Who, types: Mapping[str, Any]) -> None:
         raise ValueError(f"who: the query has no parameter {', '.join(unknown)}")
 
 
-def _place(function: Callable[..., Any]) -> str:
+def place_of(function: Callable[..., Any]) -> str:
+    """Where a function was declared."""
     # Without either, as of a partial: by what it says of itself.
     module = getattr(function, "__module__", "")
     return f"{module}.{getattr(function, '__qualname__', function)}"

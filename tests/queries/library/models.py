@@ -15,7 +15,8 @@ from django.db.models.functions import Upper
 class Mark(models.Model):
     """On anything."""
 
-    content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE)
+    # Made before the tables of apps with migrations, so the database does not know what it points to.
+    content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE, db_constraint=False)
     object_id = models.IntegerField()
     marked = GenericForeignKey()
     text = models.CharField(max_length=20)

@@ -168,14 +168,12 @@ def _insert(publications: Sequence[Publication | None], now: datetime) -> None:
     names = ("published_at", "feed_id", "offset", "data", "info", "tags")
     insert = f"INSERT INTO {quote(JournalEntry._meta.db_table)} ({', '.join(map(quote, names))})"
     at = JournalEntry._meta.get_field("published_at").get_db_prep_save(now, connection)
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            arrays = "%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[]"
-            columns = list(map(list, zip(*rows, strict=True)))
-            sql = f"{insert} SELECT %s, * FROM unnest({arrays})"  # noqa: S608 - constants
-            cursor.execute(sql, [at, *columns])
-        else:
-            cursor.executemany(f"{insert} VALUES (%s, %s, %s, %s, %s, %s)", [(at, *row) for row in rows])
+    if connection.vendor == "postgresql" and len(rows) > 1:
+        arrays = "%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[]"
+        columns = list(map(list, zip(*rows, strict=True)))
+        _execute(f"{insert} SELECT %s, * FROM unnest({arrays})", [(at, *columns)])  # noqa: S608 - constants
+    else:
+        _execute(f"{insert} VALUES (%s, %s, %s, %s, %s, %s)", [(at, *row) for row in rows])
 
 
 def _save(rows: dict[int, _Row]) -> None:
@@ -184,23 +182,31 @@ def _save(rows: dict[int, _Row]) -> None:
     quote = connection.ops.quote_name
     moments = Feed._meta.get_field("last_ok_at")
     assignments = ", ".join(f"{quote(column)} = %s" for column in columns)
+    _execute(
+        f"UPDATE {quote(Feed._meta.db_table)} SET {assignments} WHERE id = %s",  # noqa: S608 - constants
+        [
+            (
+                row.offset,
+                row.digest,
+                row.state,
+                row.rev,
+                moments.get_db_prep_save(row.last_ok_at, connection),
+                moments.get_db_prep_save(row.next_poll_at, connection),
+                row.error,
+                feed_id,
+            )
+            for feed_id, row in rows.items()
+        ],
+    )
+
+
+def _execute(sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run it for each row. For a single one `executemany` would wait twice more for PostgreSQL's answers."""
     with connection.cursor() as cursor:
-        cursor.executemany(
-            f"UPDATE {quote(Feed._meta.db_table)} SET {assignments} WHERE id = %s",  # noqa: S608 - constants
-            [
-                (
-                    row.offset,
-                    row.digest,
-                    row.state,
-                    row.rev,
-                    moments.get_db_prep_save(row.last_ok_at, connection),
-                    moments.get_db_prep_save(row.next_poll_at, connection),
-                    row.error,
-                    feed_id,
-                )
-                for feed_id, row in rows.items()
-            ],
-        )
+        if len(rows) == 1:
+            cursor.execute(sql, rows[0])
+        else:
+            cursor.executemany(sql, rows)
 
 
 def announcements(writes: Sequence[Write], results: Sequence[Written | NotFound]) -> list[Announcement]:

@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from realtime.errors import Unavailable
 
-from .changes import EVERYTHING, Change
+from .changes import EVERYTHING, Change, Text
 from .listening import known
 from .row_log import LOG
 
@@ -26,6 +26,9 @@ RETRY_S = 0.5
 # Of more than these at a time, only the tables are told.
 MOST_ROWS = 1_000
 BUSY_S = 5.0
+
+# A table's name, the columns, and the row before and after, these three as JSON.
+Logged = tuple[str, str | None, str | None, str | None]
 
 
 class RowLog:
@@ -76,7 +79,7 @@ class RowLog:
             return [EVERYTHING]
         return _merged(self._rows(seen, self._seen - seen))
 
-    def _rows(self, seen: int, many: int) -> list[tuple[str, str | None, str | None, str | None]]:
+    def _rows(self, seen: int, many: int) -> list[Logged]:
         if many == 0:
             return []
         rows = f"FROM {LOG} WHERE id > {seen}"  # a constant and a number
@@ -104,26 +107,41 @@ class RowLog:
         return int(value)
 
 
-def _merged(rows: Sequence[tuple[str, str | None, str | None, str | None]]) -> list[Change]:
+def _merged(rows: Sequence[Logged]) -> list[Change]:
     """One change for all rows of a table in which the same columns changed."""
-    merged: dict[tuple[str, str | None], list[dict[str, str | None]] | None] = {}
-    for name, columns, old, new in rows:
-        told = [known(json.loads(row)) for row in (old, new) if row is not None]
-        before = merged.setdefault((name, columns), [])
-        merged[name, columns] = before + told if told and before is not None else None
+    merged: dict[tuple[str, str | None], list[dict[str, Text]] | None] = {}
+    for name, columns, *texts in rows:
+        all_told, told = merged.setdefault((name, columns), []), _told(texts)
+        if told is None:
+            merged[name, columns] = None
+        elif all_told is not None:
+            all_told += told
     return [
         Change(
             name,
             None if columns is None else frozenset(json.loads(columns)),
-            None if told is None else tuple(told),
+            None if all_told is None else tuple(all_told),
         )
-        for (name, columns), told in merged.items()
+        for (name, columns), all_told in merged.items()
     ]
 
 
-async def watch(tell: Callable[[list[Change]], Awaitable[None]], poked: asyncio.Event) -> None:
+def _told(texts: Sequence[str | None]) -> list[dict[str, Text]] | None:
+    """None: nothing is known of the row, as where SQLite has written infinity, which is no JSON."""
+    try:
+        return [known(json.loads(text)) for text in texts if text is not None] or None
+    except ValueError:
+        return None
+
+
+async def watch(
+    tell: Callable[[list[Change]], Awaitable[None]],
+    begin: Callable[[], Awaitable[None]],
+    poked: asyncio.Event,
+) -> None:
     """Await `tell` with what was committed, [] if it cannot be told, for ever.
 
+    begin   awaited first whenever the database is opened
     poked   somebody knows of a commit: look at once
     """
     loop = asyncio.get_running_loop()
@@ -133,6 +151,7 @@ async def watch(tell: Callable[[list[Change]], Awaitable[None]], poked: asyncio.
         thread = ThreadPoolExecutor(1, "headwater-row-log")
         log = RowLog()
         try:
+            await begin()
             while True:
                 changes = await loop.run_in_executor(thread, log.look)
                 if away:

@@ -33,14 +33,17 @@ class Hearing:
         self._deaf: frozenset[str] = frozenset()
 
     async def run(self) -> None:
-        """Hear for ever. Begins by making triggers that are missing. Waits for a database that is away."""
+        """Hear for ever. Waits for a database that is away."""
         self._feeds.broker.hear(CHANGED_SIGNAL, self._take_signal)
         await self._feeds.broker.join_group(ENGINES)
-        await self._feeds.database.write(triggers.ensure)
         if self._is_postgres:
-            await listen(self._take_one)
+            await listen(self._take_one, self._begin)
         else:
-            await watch(self._take, self._poked)
+            await watch(self._take, self._begin, self._poked)
+
+    async def _begin(self) -> None:
+        """The database may be another one than before, as of a backup."""
+        await self._feeds.database.write(triggers.ensure)
 
     async def _take_one(self, change: Change) -> None:
         await self._take([change])

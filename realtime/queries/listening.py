@@ -29,12 +29,15 @@ RETRY_S = 0.5
 ECHO_EVERY_S = 10.0
 ANSWER_S = 5.0
 ECHO = "echo "
+APPLICATION = "headwater listening"
 
 
-async def listen(tell: Callable[[Change], Awaitable[None]]) -> None:
+async def listen(tell: Callable[[Change], Awaitable[None]], begin: Callable[[], Awaitable[None]]) -> None:
     """Await `tell` with every change that is notified, for ever. What is told next waits meanwhile.
 
-    The first change of every connection is EVERYTHING: what was notified before is lost. If `tell` raises
+    begin   awaited first with every new connection
+
+    The first change of every connection is EVERYTHING: what was notified before is lost. If either raises
     Unavailable, a new connection is made.
     """
     away = False
@@ -44,6 +47,7 @@ async def listen(tell: Callable[[Change], Awaitable[None]]) -> None:
                 connection = await psycopg.AsyncConnection.connect(**_parameters(), autocommit=True)
             try:
                 await _execute(connection, f"LISTEN {CHANNEL}")
+                await begin()
                 await tell(EVERYTHING)
                 if away:
                     logger.warning("listening_back")
@@ -84,7 +88,7 @@ def _parameters() -> dict[str, Any]:
     parameters = dict(connections[DEFAULT_DB_ALIAS].get_connection_params())
     for name in ("context", "cursor_factory", "prepare_threshold"):
         parameters.pop(name, None)
-    return parameters
+    return {"fallback_application_name": APPLICATION} | parameters
 
 
 def change_from(payload: str) -> Change:

@@ -87,7 +87,7 @@ def _row(table: Table, row: str) -> str:
         value = f"{row}.{quote(name)}"
         if name in table.truths:
             value = f"NOT NOT {value}"
-        elif table.key != (name,):
+        else:
             # JSON has no bytes. They equal no text, so any will do.
             value = f"CASE typeof({value}) WHEN 'blob' THEN 'blob' ELSE {value} END"
         values.append(f"{_text(name)}, {value}")

@@ -41,7 +41,7 @@ class Trigger:
     """One trigger, as it is to be or as it is.
 
     name    of it and of its function, nobody else's
-    table   whose changes it tells
+    table   whose changes it tells; empty: it tells none, and keeps the log short
     mark    another one for another text
     make    SQL statements
     drop    one
@@ -114,14 +114,14 @@ def remove() -> None:
 def deaf() -> frozenset[str]:
     """The tables of whose changes no trigger tells, though queries read them."""
     found = differences()
-    return found.deaf | {each.table for each in found.missing}
+    return found.deaf | {each.table for each in found.missing if each.table}
 
 
 def _make(missing: Collection[Trigger]) -> frozenset[str]:
     failed = {each.table for each in missing if not _change(each, [each.drop, *each.make])}
     if missing:
         _tell_all()
-    return frozenset(failed)
+    return frozenset(failed - {""})
 
 
 def _tell_all() -> None:
@@ -183,7 +183,7 @@ def _wanted(tables: Collection[Table]) -> Iterator[Trigger]:
     elif tables:
         yield Trigger(
             row_log.TRIM,
-            row_log.LOG,
+            "",
             row_log.MAKE_TRIM,
             (row_log.MAKE_LOG, row_log.MAKE_TRIM),
             _drop(row_log.TRIM),

@@ -10,7 +10,7 @@ from realtime.feeds.runtime import Feeds
 from realtime.queries.changes import EVERYTHING, Change
 from realtime.queries.hearing import Hearing
 
-PATIENCE_S = 30.0
+PATIENCE_S = float(__import__("os").environ.get("PAT", "30"))
 
 
 class Heard:

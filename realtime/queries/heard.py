@@ -5,8 +5,9 @@ Of a row only short values are told, which queries compare by equality; of an up
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.apps import apps
@@ -48,27 +49,23 @@ class Table:
     quiet: bool
 
 
-def heard_tables() -> list[Table]:
-    """The tables that any declared query reads, by name."""
-    return list(_heard(tuple(queries())))
+def heard_tables(also: Collection[str] = ()) -> list[Table]:
+    """The tables that any declared query is known to read, and these, by name."""
+    names = heard_names().union(also)
+    return [table for name, table in sorted(_known_tables().items()) if name in names]
 
 
 def heard_names() -> frozenset[str]:
-    """The names of these."""
+    """The names of the tables that any declared query is known to read."""
     return _heard_names(tuple(queries()))
 
 
-@cache
+@lru_cache(8)
 def _heard_names(declared: tuple[LiveQuery, ...]) -> frozenset[str]:
-    return frozenset(table.name for table in _heard(declared))
+    return frozenset(name for query in declared for name in tables_of(query)) & _known_tables().keys()
 
 
 @cache
-def _heard(declared: tuple[LiveQuery, ...]) -> tuple[Table, ...]:
-    names = {name for query in declared for name in tables_of(query)}
-    return tuple(table for name, table in sorted(_known_tables().items()) if name in names)
-
-
 def _known_tables() -> dict[str, Table]:
     tables: dict[str, Table] = {}
     for model in apps.get_models(include_auto_created=True):

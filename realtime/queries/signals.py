@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
 from realtime.feeds.demand import ENGINES
 from realtime.feeds.runtime import running_feeds, signal_now
 
+from . import triggers
 from .changes import Change, Text, text_of
 from .heard import heard_names
 
@@ -25,6 +27,8 @@ CHANGED_SIGNAL = "query.changed"
 MOST_ROWS = 50
 # Among so many hooks ours is looked for, to be used again: others' may lie between.
 NEAR = 5
+# For so long it is not asked again which tables have triggers.
+KNOWN_S = 60.0
 
 
 def connect() -> None:
@@ -57,6 +61,13 @@ class _Tables:
         for table, rows in self._rows.items():
             to.add(table, rows)
         self._rows.clear()
+
+    def without(self, tables: Collection[str]) -> None:
+        for table in self._rows.keys() & tables:
+            del self._rows[table]
+
+    def __bool__(self) -> bool:
+        return bool(self._rows)
 
     def signal(self) -> None:
         for table, rows in self._rows.items():
@@ -102,7 +113,30 @@ class _OnCommit:
         self.tables = _Tables()
 
     def __call__(self) -> None:
-        _outbox.put(self.tables)
+        if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+            self.tables.without(_notified.among(heard_names()))
+        if self.tables:
+            _outbox.put(self.tables)
+
+
+class _Notified:
+    """Which tables have triggers on PostgreSQL, whose notifications tell engines more than signals could."""
+
+    def __init__(self) -> None:
+        self._known: frozenset[str] = frozenset()
+        self._until = 0.0
+
+    def among(self, tables: Collection[str]) -> frozenset[str]:
+        if time.monotonic() >= self._until:
+            self._until = time.monotonic() + KNOWN_S
+            try:
+                self._known = triggers.notified(tables)
+            except DatabaseError:
+                self._known = frozenset()
+        return self._known
+
+
+_notified = _Notified()
 
 
 def _row_changed(sender: type[Model], instance: Model, using: str, **_: Any) -> None:

@@ -10,7 +10,7 @@ from realtime.feeds.runtime import Feeds
 from realtime.queries.changes import EVERYTHING, Change
 from realtime.queries.hearing import Hearing
 
-PATIENCE_S = float(__import__("os").environ.get("PAT", "30"))
+PATIENCE_S = 30.0
 
 
 class Heard:
@@ -52,6 +52,10 @@ async def hearing(feeds: Feeds) -> AsyncIterator[Heard]:
         heard.changes.clear()
         yield heard
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from docs.examples.orders.models import Customer, Order, Tag
 from realtime.feeds.runtime import Feeds
-from realtime.queries.changes import Change
-from tests.queries.hearing import Heard, hearing
+from realtime.queries import triggers
+from realtime.queries.changes import EVERYTHING, Change
+from realtime.queries.hearing import Hearing
+from tests.queries.hearing import Heard, ended, hearing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -190,3 +194,38 @@ async def test_tables_that_no_query_reads_have_no_triggers(heard: Heard, write: 
     await write(make_order)
     await heard.until(lambda: heard.changes)
     assert heard.changes[0].table in {ORDERS, "orders_customer"}
+
+
+async def test_what_an_evaluation_reads_beyond_its_declaration_is_heard_from_then_on(
+    feeds: Feeds, write: Write
+) -> None:
+    changes = Heard()
+    hearing = Hearing(feeds, changes.tell)
+    task = asyncio.create_task(hearing.run())
+    try:
+        await changes.until(lambda: EVERYTHING in changes.changes)
+        changes.changes.clear()
+        hearing.read(["auth_group"])
+        await changes.until(lambda: EVERYTHING in changes.changes)  # whatever happened until then
+        group = await write(lambda: Group.objects.create(name="new"))
+        assert (await changes.of("auth_group")).rows == ({"id": str(group.pk), "name": "new"},)
+    finally:
+        await ended(task)
+        await write(triggers.install)
+
+
+async def test_a_table_without_a_trigger_makes_any_commit_count_on_sqlite(
+    feeds: Feeds, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor == "postgresql":
+        pytest.skip("PostgreSQL does not tell of commits")
+    await write(triggers.remove)
+    monkeypatch.setattr(triggers, "ensure", lambda *_: frozenset())
+    try:
+        async with hearing(feeds) as heard:
+            for _ in range(2):
+                await write(lambda: sql("UPDATE django_session SET session_data = session_data"))
+                await write(lambda: Group.objects.create(name=str(uuid.uuid4())))
+                await heard.of("")
+    finally:
+        await write(triggers.install)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from docs.examples.orders.models import Customer, Order, Tag
 from realtime.feeds.demand import ENGINES
@@ -18,6 +18,14 @@ from realtime.sources.models import EngineSeen
 from tests.queries.hearing import hearing
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_trigger_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on SQLite, which has no notifications, and where PostgreSQL lets us make no triggers."""
+    monkeypatch.setattr(signals, "_notified", signals._Notified())
+    monkeypatch.setattr(triggers, "notified", lambda tables: frozenset())
+
 
 Sent = list[tuple[str, Any]]
 
@@ -110,6 +118,25 @@ def test_tables_that_no_query_reads_are_not_told(sent: Sent) -> None:
     assert not sent
 
 
+def test_what_a_trigger_notifies_is_not_told_twice(
+    sent: Sent, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite's triggers notify nobody")
+    monkeypatch.undo()
+    monkeypatch.setattr(signals, "signal_now", lambda *told: sent.append(told))
+    monkeypatch.setattr(signals, "_notified", signals._Notified())
+    make_order()
+    assert not sent
+    triggers.remove()
+    try:
+        monkeypatch.setattr(signals, "_notified", signals._Notified())
+        make_order()
+        assert sent
+    finally:
+        triggers.install()
+
+
 async def test_a_save_in_this_process_is_heard_at_once_on_sqlite(
     feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +154,7 @@ async def test_without_triggers_saves_are_heard_all_the_same(
     feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await feeds.database.write(triggers.remove)
-    monkeypatch.setattr(triggers, "ensure", lambda: None)  # as of a user who may make none
+    monkeypatch.setattr(triggers, "ensure", lambda *_: frozenset())  # as of a user who may make none
     try:
         async with hearing(feeds) as heard:
             order = await feeds.database.write(make_order)

@@ -62,7 +62,7 @@ def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A table of every type of column, with triggers."""
     model = make_odd()
     table = heard_module._table(model)
-    monkeypatch.setattr(triggers, "heard_tables", lambda: [table])
+    monkeypatch.setattr(triggers, "heard_tables", lambda also=(): [table])
     with connection.schema_editor() as editor:
         editor.create_model(model)
     assert triggers.ensure() == frozenset()

@@ -33,5 +33,5 @@ SERVESTATIC_USE_STATIC_ROOT = False
 # Hashing that is slow on purpose protects nothing here.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# Models for tests alone; their tables are made without migrations.
+# Models for tests alone.
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.queries.library"]  # noqa: F405

@@ -1,4 +1,4 @@
-"""Shelves of books, who wrote and who reads them. Its tables are made without migrations."""
+"""Shelves of books, who wrote and who reads them."""
 
 # ruff: noqa: DJ008 - nobody sees their names
 
@@ -15,8 +15,7 @@ from django.db.models.functions import Upper
 class Mark(models.Model):
     """On anything."""
 
-    # Made before the tables of apps with migrations, so the database does not know what it points to.
-    content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE, db_constraint=False)
+    content_type = models.ForeignKey(ContentType, on_delete=models.CASCADE)
     object_id = models.IntegerField()
     marked = GenericForeignKey()
     text = models.CharField(max_length=20)

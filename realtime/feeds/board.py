@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Lower
 
+from .catalog import OPENED_KINDS
 from .models import Feed
 
 # One connection watches them, which may have 128 channels; a few are for what else is live on the page.
@@ -17,7 +18,7 @@ def on_the_board(*, private: bool, search: str) -> QuerySet[Feed]:
 
     What is opened by clients, channels and live queries, is not shown.
     """
-    feeds = Feed.objects.exclude(kind__in=(Feed.Kind.CHANNEL, Feed.Kind.QUERY))
+    feeds = Feed.objects.exclude(kind__in=OPENED_KINDS)
     if not private:
         feeds = feeds.filter(public=True)
     if search:

@@ -1,21 +1,52 @@
-// The board: every tile live over one connection, and the filter box.
+// The board: its tiles come, go and change by themselves, over one connection; and the filter box.
 
 import { startClock } from "./clock.js";
-import { goLive } from "./live.js";
-import { Tile } from "./tile.js";
+import { setText } from "./dom.js";
+import { leave, positionOf, watch } from "./live.js";
+import "./livequery.js";
+import { newTile, Tile } from "./tile.js";
 
-const tiles = new Map([...document.querySelectorAll(".tile")].map((root) => [root.dataset.feed, new Tile(root)]));
-
-startClock();
-if (tiles.size) {
-  const positions = new Map([...tiles.values()].map((tile) => [tile.slug, tile.position]));
-  goLive(positions, (message) => tiles.get(message.feed)?.receive(message));
-}
-
+const board = document.getElementById("board");
 const box = document.getElementById("filter");
 const count = document.getElementById("count");
-const whole = count?.textContent;
-const applied = box?.value.trim().toLowerCase();
+const tiles = new Map(); // slug to tile, and how it is watched
+
+function add(tile, known) {
+  const watched = watch(tile.slug, (message) => tile.receive(message), { known });
+  tiles.set(tile.slug, { tile, watched });
+}
+
+function remove(slug) {
+  const { tile, watched } = tiles.get(slug);
+  leave(watched);
+  tile.root.remove();
+  tiles.delete(slug);
+}
+
+/** Have the tiles of these feeds, in this order. */
+function arrange(feeds) {
+  const wanted = new Set(feeds.map(({ slug }) => slug));
+  for (const slug of [...tiles.keys()]) if (!wanted.has(slug)) remove(slug);
+  let place = board.firstElementChild;
+  for (const feed of feeds) {
+    if (!tiles.has(feed.slug)) add(newTile(feed), null);
+    const { tile } = tiles.get(feed.slug);
+    tile.name(feed);
+    if (tile.root === place) place = place.nextElementSibling;
+    else board.insertBefore(tile.root, place);
+  }
+  document.getElementById("nothing").hidden = tiles.size > 0;
+  box.form.hidden = !tiles.size && !board.dataset.search;
+  filter();
+}
+
+/** How many feeds there are on all pages, as the states are counted. */
+function total() {
+  const states = [...document.querySelectorAll(".states [data-feeds]")];
+  return states.reduce((sum, { dataset }) => sum + Number(dataset.feeds), 0);
+}
+
+const applied = box.value.trim().toLowerCase();
 let asking = 0;
 
 /** Hide the tiles that do not match; Enter asks the server, which searches all pages. */
@@ -28,14 +59,18 @@ function filter() {
     return;
   }
   let shown = 0;
-  for (const { root } of tiles.values()) {
-    root.hidden = !root.dataset.words.includes(wanted);
-    if (!root.hidden) shown += 1;
+  for (const { tile } of tiles.values()) {
+    tile.root.hidden = !tile.root.dataset.words.includes(wanted);
+    if (!tile.root.hidden) shown += 1;
   }
-  count.textContent = wanted === applied ? whole : `${shown} of ${whole}`;
-  document.getElementById("no-match").hidden = shown > 0;
+  const all = total();
+  const whole = `${all} feed${all === 1 ? "" : "s"}`;
+  setText(count, wanted === applied ? whole : `${shown} of ${whole}`);
+  document.getElementById("no-match").hidden = shown > 0 || !tiles.size;
 }
 
-if (box && tiles.size) {
-  box.addEventListener("input", filter);
-}
+startClock();
+for (const root of board.querySelectorAll(".tile")) add(new Tile(root), positionOf(root));
+watch(board.dataset.feeds, ({ published_at: published, data }) => published && arrange(data), { known: positionOf(board) });
+box.addEventListener("input", filter);
+document.addEventListener("live-paint", filter);

@@ -6,7 +6,7 @@ import { element } from "./dom.js";
 import { FeedChart } from "./feedchart.js";
 import { moment } from "./format.js";
 import { healthOf, showHealth } from "./health.js";
-import { goLive, showConnection } from "./live.js";
+import { positionOf, showConnection, watch } from "./live.js";
 import { showValue } from "./value.js";
 
 const ROWS = 20;
@@ -87,5 +87,4 @@ async function startChart() {
 startClock();
 startCopying();
 startChart();
-const position = { epoch: root.dataset.epoch, offset: Number(root.dataset.offset) };
-goLive(new Map([[slug, position]]), receive);
+watch(slug, receive, { known: positionOf(root) });

@@ -1,10 +1,19 @@
 // One feed on the board: its value, its health and its sparkline.
 
 import { sparkline } from "./chart.js";
+import { setText } from "./dom.js";
 import { healthOf, showHealth } from "./health.js";
 import { isNumber, showValue } from "./value.js";
 
 const POINTS = 60;
+
+/** A tile for a feed of which nothing is known yet; the page has what it is made of. */
+export function newTile({ slug }) {
+  const root = document.getElementById("new-tile").content.firstElementChild.cloneNode(true);
+  root.dataset.feed = slug;
+  root.querySelector("h2 a").href = `/feeds/${slug}/`;
+  return new Tile(root);
+}
 
 export class Tile {
   #value;
@@ -16,7 +25,6 @@ export class Tile {
   constructor(root) {
     this.root = root;
     this.slug = root.dataset.feed;
-    this.position = { epoch: root.dataset.epoch, offset: Number(root.dataset.offset) };
     this.#value = root.querySelector(".value");
     this.#spark = root.querySelector(".spark");
     this.#status = healthOf(root);
@@ -27,12 +35,20 @@ export class Tile {
     }
   }
 
+  /** Its title, and who reads it. */
+  name({ slug, title, public: isPublic }) {
+    setText(this.root.querySelector("h2 a"), title);
+    this.root.dataset.words = `${title} ${slug}`.toLowerCase();
+    const mark = this.root.querySelector(".tile-head .tag");
+    if (mark) mark.hidden = isPublic;
+  }
+
   /** A message of this feed. */
   receive(message) {
     if (message.type === "status") {
       this.#setStatus(message);
     } else if (message.code === "gone") {
-      this.root.remove();
+      this.root.hidden = true; // the board takes it away
     } else if (message.published_at) {
       this.#setValue(message);
     }

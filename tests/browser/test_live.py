@@ -185,7 +185,7 @@ def test_the_filter_narrows_the_board_while_typing(site: Site, tab: OpenTab) -> 
     one.wait_live()
     page.get_by_role("searchbox").type("PROC")
     page.wait_for_selector("[data-feed=memory]", state="hidden")
-    assert page.locator("#count").inner_text() == "1 of 2 feeds"
+    page.get_by_text("1 of 2 feeds").wait_for()
     page.get_by_role("searchbox").fill("zzz")
     page.get_by_text("No feed on this page matches.").wait_for()
     page.get_by_role("searchbox").fill("memory")

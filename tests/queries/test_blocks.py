@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,27 +14,12 @@ from realtime.errors import NotFound
 from realtime.queries import blocks
 from realtime.queries.blocks import Block
 
-SetTemplates = Callable[..., None]
+from .conftest import SetTemplates
+
 LIST = (
     '{% load live %}{% live "open-orders" customer=42 as orders %}'
     "{% for o in orders %}<i>{{ o.note }}</i>{% endfor %}{% endlive %}"
 )
-
-
-@pytest.fixture
-def set_templates(settings: Any, monkeypatch: pytest.MonkeyPatch) -> SetTemplates:
-    """Sets which templates there are, by name, as in a process that has not loaded any yet."""
-
-    def set_them(sources: dict[str, str]) -> None:
-        monkeypatch.setattr(blocks, "_found", {})
-        [backend] = settings.TEMPLATES
-        in_memory = ("django.template.loaders.locmem.Loader", sources)
-        loaders = [("django.template.loaders.cached.Loader", [in_memory])]
-        settings.TEMPLATES = [
-            backend | {"DIRS": [], "APP_DIRS": False, "OPTIONS": backend["OPTIONS"] | {"loaders": loaders}}
-        ]
-
-    return set_them
 
 
 def blocks_of(name: str) -> list[Block]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import quote
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -15,6 +16,10 @@ from django.utils.cache import patch_vary_headers
 
 from realtime.errors import BadInput, NotAllowed, NotFound, NotSignedIn, Unavailable
 from realtime.feeds.access import ANONYMOUS, Principal, principal_for_session
+from realtime.feeds.board import SEARCH_LIMIT
+from realtime.feeds.checks import is_printable
+
+SEARCH_CHARACTERS = 180  # percent-encoded: a name has 255
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponse]]
@@ -63,6 +68,16 @@ def manager(session_key: str) -> Principal:
     if not me.may_manage:
         raise NotAllowed("Sources are managed by staff. Ask somebody with staff rights.")
     return me
+
+
+def search_text(request: HttpRequest) -> str:
+    """What `?q=` searches, shortened to what fits into the name of a live query; empty if it is no text."""
+    text = str(request.GET.get("q", "")).strip()[:SEARCH_LIMIT]
+    if not is_printable(text):
+        return ""
+    while len(quote(text, safe="")) > SEARCH_CHARACTERS:
+        text = text[:-1]
+    return text.rstrip()
 
 
 def page_number(text: Any) -> int:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 
 from realtime.errors import Conflict, InvalidDraft
 from realtime.feeds.access import Principal
-from realtime.feeds.publication import State
 from realtime.feeds.runtime import Feeds
 from realtime.sources.catalog import (
     SourceDraft,
@@ -21,43 +16,37 @@ from realtime.sources.catalog import (
     change_source,
     create_source,
     delete_source,
-    list_sources,
     poll_now,
     read_source,
 )
+from realtime.sources.stored import SOURCES_PER_PAGE, search_sources
 
-from ..format import number_text
 from ..forms import SourceForm, form_of, read_form, with_problems
-from ..look import HealthLook, health_look
-from .page import manager, page, page_number, session_of
+from .page import manager, page, page_number, search_text, session_of
 
-PER_PAGE = 100
 NEW = SourceDraft(slug="", url="")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One source in the list. Here `health.since` tells of the last poll, good or bad."""
-
-    draft: SourceDraft
-    health: HealthLook
-    every: str
-    duration_ms: float | None
 
 
 @page
 async def sources(request: HttpRequest) -> HttpResponse:
     """`/sources/`: every source with its health; `?q=` searches, `?page=` leafs."""
-    number, text = page_number(request.GET.get("page")), request.GET.get("q", "").strip()[:100]
-    me, lines, total = await Feeds.current().database.read(_read_list, session_of(request), text, number)
+    text, number = search_text(request), page_number(request.GET.get("page"))
+    return await Feeds.current().database.read(render_list, request, text, number)
+
+
+def render_list(request: HttpRequest, text: str, number: int) -> HttpResponse:
+    """Sync, one unit of work: the live block on it reads as well."""
+    me = manager(session_of(request))
+    total = search_sources(text).count()
+    pages = max(1, -(-total // SOURCES_PER_PAGE))
+    request.principal = me  # type: ignore[attr-defined]
     context = {
         "me": me,
         "here": "sources",
-        "lines": lines,
         "total": total,
         "text": text,
-        "number": number,
-        "pages": max(1, -(-total // PER_PAGE)),
+        "number": min(number, pages),
+        "pages": pages,
     }
     return render(request, "sources.html", context)
 
@@ -126,13 +115,6 @@ async def remove_source(request: HttpRequest, slug: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("sources"))
 
 
-def _read_list(session_key: str, text: str, number: int) -> tuple[Principal, list[Line], int]:
-    me = manager(session_key)
-    rows, total = list_sources(search=text, limit=PER_PAGE, skip=(number - 1) * PER_PAGE)
-    now = timezone.now()
-    return me, [_line(row, now) for row in rows], total
-
-
 def _read_one(session_key: str, slug: str) -> tuple[Principal, SourceRow]:
     return manager(session_key), read_source(slug)
 
@@ -140,18 +122,6 @@ def _read_one(session_key: str, slug: str) -> tuple[Principal, SourceRow]:
 def _poll(session_key: str, slug: str) -> None:
     manager(session_key)
     poll_now(slug)
-
-
-def _line(row: SourceRow, now: datetime) -> Line:
-    state: State = "fresh"
-    if not row.draft.enabled:
-        state = "paused"
-    elif row.failures:
-        state = "failing"
-    elif row.last_polled_at is None:
-        state = "stale"
-    health = health_look(state, row.last_polled_at, row.next_poll_at, row.last_error, now)
-    return Line(row.draft, health, number_text(row.draft.interval_s), row.last_duration_ms)
 
 
 def _problems(error: InvalidDraft | Conflict) -> dict[str, str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from django.test import RequestFactory
 from pytest_django import DjangoAssertNumQueries
 
 from realtime.feeds.catalog import create_feed, find_feed
 from realtime.feeds.models import Feed
 from realtime.feeds.runtime import Feeds, publish, write_now
 from realtime.feeds.store import Health, Write
-from realtime.web.pages.board import read_board
+from realtime.web.pages.board import render_board
 
 from .conftest import Browser
 
@@ -114,13 +116,13 @@ async def test_the_filter_works_without_javascript(feeds: Feeds, stranger: Brows
 
 async def test_more_feeds_than_one_connection_may_watch_are_paged(feeds: Feeds, stranger: Browser) -> None:
     def many() -> None:
-        Feed.objects.bulk_create(Feed(slug=f"f-{n:03}", title=f"F {n:03}", public=True) for n in range(129))
+        Feed.objects.bulk_create(Feed(slug=f"f-{n:03}", title=f"F {n:03}", public=True) for n in range(121))
 
     await feeds.database.write(many)
     first = await stranger.get("/")
-    assert (len(first.having("data-feed")), "Page 1 of 2" in first.text) == (128, True)
+    assert (len(first.having("data-feed")), "Page 1 of 2" in first.text) == (120, True)
     second = await stranger.get("/?page=2")
-    assert [tile["data-feed"] for tile in second.having("data-feed")] == ["f-128"]
+    assert [tile["data-feed"] for tile in second.having("data-feed")] == ["f-120"]
     for odd in ("0", "-1", "x", "99999999999999999999", "3"):
         assert (await stranger.get(f"/?page={odd}")).status == 200
 
@@ -144,12 +146,56 @@ async def test_a_value_too_large_for_a_tile_is_not_read(feeds: Feeds, stranger: 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("number_of_feeds", [3, 30])
-def test_the_board_costs_three_queries_and_two_for_the_session(
+def test_the_board_costs_as_much_for_three_feeds_as_for_thirty(
     number_of_feeds: int, django_assert_num_queries: DjangoAssertNumQueries, staff: Browser
 ) -> None:
     for n in range(number_of_feeds):
         add(f"f-{n}", 1, 2)
-    with django_assert_num_queries(3):
-        read_board("", "", 1)
-    with django_assert_num_queries(5):
-        read_board(staff.sessionid, "", 1)
+    request = RequestFactory().get("/")
+    # Three for the tiles, one for where their list stands; where no engine keeps the states, they are looked
+    # for and counted.
+    with django_assert_num_queries(3 + 1 + 2):
+        render_board(request, "", 1)
+    # Two for the session, and one for whether its user may see all feeds.
+    request.COOKIES["sessionid"] = staff.sessionid
+    with django_assert_num_queries(2 + 3 + 1 + 1 + 2):
+        render_board(request, "", 1)
+
+
+async def test_the_states_are_counted_over_all_pages_and_feeds_that_the_viewer_may_read(
+    feeds: Feeds, stranger: Browser, member: Browser
+) -> None:
+    def some() -> None:
+        Feed.objects.bulk_create(Feed(slug=f"f-{n}", title="F", public=n != 0) for n in range(121))
+        Feed.objects.filter(slug__in=("f-0", "f-1")).update(state="failing")
+        Feed.objects.create(slug="query:feeds", title="Feeds", kind="query", public=True)
+
+    await feeds.database.write(some)
+    assert "1 failing 119 fresh" in (await stranger.get("/")).text
+    assert "2 failing 119 fresh" in (await member.get("/")).text
+    assert "1 failing" in (await stranger.get("/?q=f-1")).text
+
+
+async def test_the_board_says_which_live_queries_keep_it_true(
+    feeds: Feeds, stranger: Browser, member: Browser
+) -> None:
+    await feeds.database.write(add, "lab", 1)
+    for browser, path, scope in (
+        (stranger, "/", ""),
+        (stranger, "/?q=%C3%A9%3F%26", "?search=%C3%A9%3F%26"),
+        (member, "/", "?scope=all"),
+        (member, "/?q=lab", "?scope=all&search=lab"),
+    ):
+        page = await browser.get(path)
+        assert [each["data-feeds"] for each in page.having("data-feeds") if each.get("id") == "board"] == [
+            f"query:feeds{scope}"
+        ]
+        (block,) = page.having("data-live")
+        assert block["data-live"].startswith(f"query:feeds-by-state{scope}#board.html:")
+
+
+@pytest.mark.parametrize("text", ["é" * 100, "🌊" * 100, "a" * 300, "&" * 100])
+async def test_whatever_is_searched_for_fits_into_a_name(feeds: Feeds, member: Browser, text: str) -> None:
+    page = await member.get(f"/?q={quote(text)}&page=1")
+    assert page.status == 200
+    assert len(page.having("data-live")[0]["data-live"]) <= 255

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from realtime.delivery import stream as stream_module
-from realtime.delivery.frames import Event, value_event
+from realtime.delivery.frames import Event, update_event, value_event
 from realtime.delivery.hub import Hub
 from realtime.delivery.stream import Seat, tell_start
 from realtime.feeds.announcement import Announcement
@@ -174,6 +174,18 @@ def test_the_last_to_leave_says_so(world: World) -> None:
     assert world.hub.leave(two)
     world.hear(1)
     assert world.asked == []
+
+
+def test_the_value_before_is_not_known_where_more_was_read_than_the_snapshot(world: World) -> None:
+    recorder = Recorder()
+    seat, _ = world.hub.join(1, "feed", recorder)
+    tell_start(seat, [update_event("feed", publication(offset)) for offset in (2, 3)])
+    assert world.hub.settle(seat, snapshot(2))
+    world.hear(4)
+    world.hear(5)
+    assert [event.before for event in recorder.events if event.kind == "update"][-2:] == [
+        *(None, publication(4).data)
+    ]
 
 
 def test_an_older_status_never_follows_a_newer_one(world: World) -> None:

@@ -209,7 +209,7 @@ class HubMachine(RuleBasedStateMachine):
     def leave(self, which: tuple[Seat, Recorder]) -> None:
         self.hub.leave(which[0])
         which[1].left = True
-        self.seats.remove(which)
+        self.seats = [seat for seat in self.seats if seat != which]
 
     # The shell's background work
 

@@ -131,7 +131,11 @@ class RowsMachine(HubMachine):
         tags = '{"key":"id"}' if dice.random() < 0.9 else ""
         return Publication(FEED, epoch, offset, NOW, written(value), "", tags)
 
-    @rule(count=st.integers(1, 3))
+    @rule(target=HubMachine.live, back=st.sampled_from([None, 0, 1, 3]))
+    def come(self, back: int | None) -> object:
+        return self.settle(each=self.join(back=back))
+
+    @rule(count=st.integers(1, 6))
     def all_goes_well(self, count: int) -> None:
         self.publish(count=count, announced=True, large=False)
         while self.flying:
@@ -169,7 +173,7 @@ class RowsMachine(HubMachine):
                 assert isinstance(client.reason, SlowReader)
                 self.hub.leave(seat)
                 client.left = True
-                self.seats.remove((seat, client))
+        self.seats = [(seat, client) for seat, client in self.clients if client.reason is None]
 
     def teardown(self) -> None:
         """Everybody reads again: whoever was not let go has everything."""

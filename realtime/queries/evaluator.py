@@ -1,8 +1,8 @@
 """Keeps the queries true that somebody watches: claims them, hears changes, evaluates, publishes results.
 
 Each engine has one. A query that is claimed is evaluated at once, then once for each burst of changes that
-may affect it, and in any case at an interval. Whatever goes wrong in one is that query's failure: its feeds keep
-their last value, watchers are told, and it is tried again after a back-off.
+may affect it, and in any case at an interval. Whatever goes wrong in one is that query's failure: its feeds
+keep their last value, watchers are told, and it is tried again after a back-off.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Evaluator:
         self._loop = feeds.loop
         self._quick = _Lane(conf().query_threads, min(QUICK_S, conf().query_limit_s))
         self._slow = _Lane(1, conf().query_limit_s)
+        self._hearing = Hearing(feeds, self._hear)
         self._results = Results(feeds, name=name)
 
     async def run(self) -> None:
@@ -61,8 +62,7 @@ class Evaluator:
         await broker.join_group(ENGINES)
         try:
             async with asyncio.TaskGroup() as self._tasks:
-                hearing = Hearing(self._feeds, self._hear)
-                self._tasks.create_task(hearing.run(), name="headwater hearing of changes")
+                self._tasks.create_task(self._hearing.run(), name="headwater hearing of changes")
                 self._tasks.create_task(self._results.keep_notes(), name="headwater notes of queries")
                 self._tasks.create_task(self._keep_hold(), name="headwater claims of queries")
         finally:
@@ -171,6 +171,7 @@ class Evaluator:
 
     async def _publish(self, line: Line, evaluation: Evaluation, wait_s: float, *, took_s: float) -> float:
         """For how long the query needs no evaluation, unless something changes."""
+        self._hearing.read(evaluation.outcome.footprint.keys())
         try:
             await self._results.publish(line, evaluation, took_s=took_s)
         except Unavailable:

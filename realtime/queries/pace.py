@@ -1,4 +1,4 @@
-"""When one query is to be evaluated, given when changes were heard. Times are of one clock, in seconds; no I/O.
+"""When one query is to be evaluated, given when changes were heard. Times are in seconds, of one clock.
 
 A burst of changes is one evaluation: it starts once there was quiet for a moment, and not later than
 `first_s` after the burst began. While changes never stop, evaluations move apart, from `first_s` up to

@@ -28,7 +28,7 @@ REASON_CHARACTERS = 10_000
 
 
 class Results:
-    """Publishes for one engine, by the store. Its notes are kept within `NOTES_EVERY_S`, news of them at once."""
+    """Publishes for one engine, by the store. Notes are kept within `NOTES_EVERY_S`, news at once."""
 
     def __init__(self, feeds: Feeds, *, name: str) -> None:
         self._feeds = feeds

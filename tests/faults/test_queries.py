@@ -1,8 +1,7 @@
-"""Live queries while what keeps them true dies: another engine takes over, and in the end nothing is missing."""
+"""Live queries while what keeps them true dies: another engine takes over, in the end nothing is missing."""
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,6 @@ from websockets.sync.client import ClientConnection
 
 from tests.delivery.served import read, watch
 from tests.services import wait_until
-from tests.serving import Engine
 
 from .cluster import Cluster
 
@@ -24,7 +22,7 @@ ENGINE_OF = "SELECT engine FROM realtime_demand WHERE base = %s AND kept AND cla
 
 
 class Changes(threading.Thread):
-    """Inserts orders of one customer, one a transaction, past all of Headwater's code; `ids` are those committed."""
+    """Inserts orders of one customer, one a transaction, past Headwater's code; `ids` are those committed."""
 
     def __init__(self, cluster: Cluster, customer: int) -> None:
         super().__init__(name="changes of rows")
@@ -68,7 +66,7 @@ def engine_of(cluster: Cluster, name: str) -> str:
 
 
 def read_until(socket: ClientConnection, ids: list[int]) -> list[dict[str, Any]]:
-    """All messages up to the one that shows exactly these orders, and nothing was ever taken back before it."""
+    """All messages up to the one that shows exactly these orders; nothing is ever taken back before it."""
     messages, seen = [], 0
     while seen < len(ids):
         message = read(socket)
@@ -145,14 +143,12 @@ def test_engines_share_queries_so_that_each_is_kept_true_by_one(faulty_cluster: 
         )
         while not read(socket).get("data"):
             pass
-        evaluations = (
-            "SELECT sum(evaluations)::int FROM realtime_demand WHERE base LIKE 'query:open-orders%%'"
-            " AND feed_id IN (SELECT id FROM realtime_feed WHERE slug = ANY(%s))"
+        counted = (
+            "SELECT f.slug, d.evaluations, d.engine FROM realtime_demand d JOIN realtime_feed f ON f.id = d.feed_id"
+            " WHERE f.slug = ANY(%s)"
         )
         slugs = [f"query:open-orders?customer={each}" for each in ids]
-        wait_until(
-            lambda: cluster.sql(evaluations, slugs)[0][0] == len(ids) + 1, "one evaluation for one change"
-        )
-
-
-__all__ = ["Engine", "json"]
+        import time
+        for _ in range(5):
+            print(cluster.sql(counted, slugs)); time.sleep(1)
+        assert 0

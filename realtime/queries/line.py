@@ -17,7 +17,7 @@ class Line:
     """One base, and the feeds that it fills: its value, and blocks that show it. Times are the loop's.
 
     feeds         the block that each feed shows, by the feed's id; empty: the value itself
-    footprint     what the last evaluation read; None: not known yet, so that everything affects it
+    footprint     what the last evaluation read; None: there was none yet, and its first one is due
     evaluate_at   when it is to be evaluated although no change was heard
     slow          it takes longer than others should wait for it
     failures      in a row; while there are some, changes do not hasten the next try
@@ -56,12 +56,16 @@ class Line:
         return bool(self.feeds.keys() - self.told.keys())
 
     def hear(self, changes: Sequence[Change], now: float) -> bool:
-        """Whether one of these changes may affect it, which its pace has then heard."""
+        """Whether one of these changes may affect it, which its pace has then heard.
+
+        While an evaluation is under way they are kept: what it reads decides, once that is known.
+        """
         if self.pace.running:
             self._meanwhile += changes
             if len(self._meanwhile) > MEANWHILE_LIMIT:
                 self._meanwhile = [EVERYTHING]
-        if self.footprint is not None and not any(affects(change, self.footprint) for change in changes):
+            return False
+        if self.footprint is None or not any(affects(change, self.footprint) for change in changes):
             return False
         self.pace.heard(now)
         return True

@@ -41,11 +41,11 @@ class Pace:
         return max(gathered, self._started + self._apart_s, self._ended + self._took)
 
     def heard(self, now: float) -> None:
-        """A change was heard. One that comes while an evaluation is under way may not be in its result."""
+        """A change was heard."""
         if self._began is None:
             self._began = now
         self._last = now
-        if self.running or now - self._started < self._first_s:
+        if now - self._started < self._first_s:
             self._busy = True
 
     def started(self, now: float) -> None:

@@ -8,7 +8,6 @@ import threading
 import time
 from asyncio import StreamWriter
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from itertools import pairwise
@@ -35,21 +34,6 @@ INTERVALS = 5
 POLLED = [f"s{number:02}-0" for number in range(6)]
 # Timers may fire this much before their time.
 EARLY_S = 0.01
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.close()
-
-
-@pytest.fixture
-def cluster(started: Cluster) -> Cluster:
-    started.mend()
-    return started
 
 
 def test_redis_dead_for_ten_seconds_delays_publications_and_loses_none(cluster: Cluster) -> None:

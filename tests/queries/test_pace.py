@@ -25,8 +25,6 @@ def starts(changes: list[float], *, took_s: float = 0.001) -> list[float]:
             continue
         one.started(due)
         times.append(due)
-        while pending and pending[0] <= due + took_s:
-            one.heard(pending.pop(0))
         one.ended(due + took_s)
     return times
 
@@ -71,13 +69,3 @@ def test_after_a_pause_evaluations_are_close_again() -> None:
 def test_a_slow_query_rests_as_long_as_it_took() -> None:
     first, second = starts([1.0, 1.5], took_s=2.0)
     assert second - first == pytest.approx(4.0)
-
-
-def test_what_is_heard_while_an_evaluation_is_under_way_is_evaluated_again() -> None:
-    one = pace()
-    one.heard(1.0)
-    one.started(1.01)
-    one.heard(1.02)
-    assert one.due is None
-    one.ended(1.03)
-    assert one.due is not None

@@ -1,4 +1,4 @@
-"""What an engine knows of one query: a change counts if it may affect what the query reads, whenever it comes."""
+"""What an engine knows of one query: a change counts if it may affect what the query reads, at any time."""
 
 from __future__ import annotations
 

@@ -210,3 +210,12 @@ def test_a_channel_is_deleted_but_neither_made_nor_changed_as_a_feed() -> None:
 def test_a_value_published_to_a_channel_again_is_a_publication_again() -> None:
     open_channel("chat:room")
     assert [publish("chat:room", "hello").offset for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("shop")
+def test_a_live_query_is_neither_found_nor_opened_as_a_channel() -> None:
+    Feed.objects.create(slug="query:open?customer=42", title="Orders", kind=Feed.Kind.QUERY, public=True)
+    assert find_channels(["query:open?customer=42"]) == {}
+    with pytest.raises(NotFound):
+        open_channel("query:open?customer=42")

@@ -145,7 +145,8 @@ class UnknownPath(PlainConsumer):
 
 
 routes = [
-    path("ws/feeds/<str:slug>/", OneFeed.as_asgi()),
+    # A name with a colon may hold slashes, as that of a block of a template.
+    re_path(r"^ws/feeds/(?P<slug>[^/]+|[^/:]+:.+)/\Z", OneFeed.as_asgi()),
     path("ws/feeds/", ManyFeeds.as_asgi()),
     re_path("", UnknownPath.as_asgi()),
 ]

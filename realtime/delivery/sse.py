@@ -46,7 +46,8 @@ RETRY = b"retry: 2000\n\n"
 HEARTBEAT = b":\n\n"
 CONTENT_TYPE = b"text/event-stream; charset=utf-8"
 
-_PATH = re.compile(r"/feeds/([^/]+)/events\Z")
+# A name with a colon may hold slashes, as that of a block of a template.
+_PATH = re.compile(r"/feeds/([^/]+|[^/:]+:.+)/events\Z")
 
 
 def is_stream(scope: Scope) -> bool:

@@ -68,6 +68,19 @@ async def test_a_socket_that_comes_back_gets_what_it_missed(house: House) -> Non
         assert await (await house.connect(path)).read_values(2) == [2, 3]
 
 
+async def test_a_block_of_a_page_is_a_feed_of_its_own(house: House, streams: list[Stream]) -> None:
+    fill(house.feeds)
+    block = f"{NAME}#orders/list.html:0123abcd"
+    in_path = quote(block, safe="")
+    for path in (f"/ws/feeds/{in_path}/", f"/ws/feeds/?feed={in_path}"):
+        assert await (await house.connect(path)).read_values(1) == [block]
+    stream = Stream(f"/feeds/{in_path}/events")
+    streams.append(stream)
+    assert await stream.open() == 200
+    assert (await stream.event())[1]["data"] == block
+    assert (await row_of(house.feeds, block)).base == NAME
+
+
 async def test_queries_and_other_feeds_share_a_socket(house: House) -> None:
     await house.add_feed("quotes", "q")
     fill(house.feeds)

@@ -8,7 +8,7 @@ from typing import Any
 
 from realtime.conf import conf
 from realtime.errors import BadInput, ExpiredToken, HeadwaterError, InvalidToken, NotFound
-from realtime.feeds.access import ANONYMOUS
+from realtime.feeds.access import ANONYMOUS, TRUSTED
 
 from .answer import Answer, expiry
 from .identity import Identity
@@ -45,7 +45,9 @@ async def connect(session: Session, params: Params) -> Answer:
         result |= {"session": session.secret, "node": session.door.node}
     resumed = params.get("subs") or {}
     begun = {}
-    for channel, options in _own_channels(identity, token).items():
+    own = _own_channels(identity, token)
+    await session.door.open_ahead(own, TRUSTED)
+    for channel, options in own.items():
         try:
             begun[channel] = await subscribe_by_server(session, channel, resumed.get(channel, {}), options)
         except (ProtocolError, BadInput, NotFound) as error:

@@ -14,7 +14,7 @@ from realtime.delivery.watching import Delivery, Want
 from realtime.errors import HeadwaterError
 from realtime.feeds.access import Principal
 from realtime.feeds.channels import Channel, Name, feed_rules, find_channels, open_channel
-from realtime.feeds.demand import Opening
+from realtime.feeds.demand import Opening, opener_of
 from realtime.feeds.runtime import Feeds
 from realtime.feeds.shared_reads import SharedReads
 
@@ -73,9 +73,14 @@ class Door:
         return Channel(name, feed, feed_rules(feed))
 
     async def open_ahead(self, names: Collection[str], principal: Principal) -> None:
-        """Open all of these side by side, as far as they can be opened. Raises nothing."""
-        opened = (self._opening.open(name, principal, exact=True) for name in names)
-        await asyncio.gather(*opened, return_exceptions=True)
+        """Open those of these channels that are opened on demand side by side, as far as they can be opened.
+
+        So that no one is waited for behind another, when each is entered in turn. Raises nothing.
+        """
+        on_demand = [name for name in names if opener_of(name) is not None]
+        if len(on_demand) > 1:
+            opened = (self._opening.open(name, principal, exact=True) for name in on_demand)
+            await asyncio.gather(*opened, return_exceptions=True)
 
     async def _find(self, names: Sequence[str]) -> dict[str, Channel]:
         return await self.feeds.database.read(find_channels, names)

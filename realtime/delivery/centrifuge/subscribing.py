@@ -7,7 +7,6 @@ from typing import Any
 
 from realtime.feeds.access import TRUSTED
 from realtime.feeds.channels import Channel, Name, parse_name, rules_of
-from realtime.feeds.demand import opener_of
 
 from .answer import Answer, expiry
 from .codec import Command
@@ -99,9 +98,7 @@ async def open_ahead(session: Session, commands: Iterable[Command | None]) -> No
         return
     asked = (each.params for each in commands if each is not None and each.method == "subscribe")
     names = [params.get("channel", "") for params in asked if not params.get("token")]
-    names = [name for name in names if opener_of(name) is not None][:CHANNEL_LIMIT]
-    if len(names) > 1:
-        await session.door.open_ahead(names, session.identity.principal)
+    await session.door.open_ahead(names[:CHANNEL_LIMIT], session.identity.principal)
 
 
 async def _token(session: Session, channel: str, text: str) -> SubscriptionToken | None:

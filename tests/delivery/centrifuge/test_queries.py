@@ -123,8 +123,9 @@ async def test_a_subscription_token_opens_what_the_client_may_not(house: House) 
     assert name in reply["connect"]["subs"]
 
 
-async def test_several_in_one_frame_are_filled_side_by_side(
-    house: House, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", ["frame", "token"])
+async def test_several_at_once_are_filled_side_by_side(
+    house: House, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     all_wait = asyncio.Barrier(3)
     waited: set[int] = set()
@@ -135,10 +136,16 @@ async def test_several_in_one_frame_are_filled_side_by_side(
             await asyncio.wait_for(all_wait.wait(), 30)
 
     monkeypatch.setattr(demand.Opening, "_wait", wait)
-    one = await connected(house)
     names = [f"query:open?customer={number}" for number in range(3)]
-    await one.tell(*({"id": 10 + n, "subscribe": {"channel": name}} for n, name in enumerate(names)))
-    assert [(await one.read())["id"] for _ in names] == [10, 11, 12]
+    if how == "frame":
+        one = await connected(house)
+        await one.tell(*({"id": 10 + n, "subscribe": {"channel": name}} for n, name in enumerate(names)))
+        assert [(await one.read())["id"] for _ in names] == [10, 11, 12]
+    else:
+        Door.of(house.feeds).tokens = tokens()
+        one = await client(house)
+        reply = await one.ask("connect", token=signed("HS256", {"sub": "7", "channels": names}))
+        assert list(reply["connect"]["subs"]) == names
 
 
 async def page_client(house: House, name: str, *, seller: bool) -> Client:

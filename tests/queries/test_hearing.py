@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 
 from docs.examples.orders.models import Customer, Order, Tag
+from realtime.feeds import store
+from realtime.feeds.models import Feed
 from realtime.feeds.runtime import Feeds
-from realtime.queries import triggers
+from realtime.queries import listening, triggers
 from realtime.queries.changes import EVERYTHING, Change
 from realtime.queries.hearing import Hearing
 from tests.queries.hearing import Heard, ended, hearing
@@ -184,6 +189,41 @@ async def test_what_is_not_committed_is_not_heard_yet(heard: Heard, feeds: Feeds
     may_end.set()
     await writing
     await heard.of(ORDERS)
+
+
+async def test_another_program_is_heard(heard: Heard, write: Write) -> None:
+    """It knows nothing of Django, and has no part in this process."""
+    customer = await write(lambda: Customer.objects.create(name="Ana"))
+    statement = (
+        "INSERT INTO orders_order (customer_id, total, open, note, created_at)"
+        f" VALUES ({customer.pk}, 1, '1', 'by hand', '2026-01-01 00:00+00:00')"
+    )
+    if connection.vendor == "postgresql":
+        with psycopg.connect(**listening._parameters()) as program:
+            program.execute(statement.encode())
+    else:
+        with contextlib.closing(sqlite3.connect(connection.settings_dict["NAME"])) as database, database:
+            database.execute(statement)
+    change = await heard.of(ORDERS)
+    assert change.rows is not None
+    assert [row["customer_id"] for row in change.rows] == [str(customer.pk)]
+
+
+async def test_a_publication_does_not_tell_of_its_feed_and_a_new_state_does(
+    heard: Heard, feeds: Feeds
+) -> None:
+    feed = await feeds.database.write(lambda: Feed.objects.create(slug="a", title="a"))
+    await heard.of("realtime_feed")
+    await feeds.store.publish(feed.pk, {"value": 1})
+    assert (await heard.of("realtime_journalentry")).rows
+    await feeds.store.write(store.Write(feed.pk, health=store.Health("failing", None, None, "away")))
+    change = await heard.of("realtime_feed")
+    assert change.columns == {"state", "error"}
+    assert change.rows is not None
+    assert [row["state"] for row in change.rows if row["slug"] == "a"] in (
+        ["fresh", "failing"],
+        ["failing", "fresh"],
+    )
 
 
 async def test_tables_that_no_query_reads_have_no_triggers(heard: Heard, write: Write) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.contrib.auth.models import Group
@@ -149,4 +150,19 @@ def test_those_who_use_django_pgtrigger_do_not_prune_ours() -> None:
     if connection.vendor != "postgresql":
         pytest.skip("django-pgtrigger is for PostgreSQL")
     call_command("pgtrigger", "prune")
+    assert not triggers.differences()
+
+
+def test_engines_that_start_together_make_them_once_each() -> None:
+    triggers.remove()
+
+    def start() -> frozenset[str]:
+        try:
+            return triggers.ensure()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as engines:
+        found = [engine.result() for engine in [engines.submit(start) for _ in range(3)]]
+    assert found == [frozenset()] * 3
     assert not triggers.differences()

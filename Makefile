@@ -13,7 +13,7 @@ BOOTSTRAP = python=$$(PYTHON="$(PYTHON)" deploy/find-python) && PYTHON="$(PYTHON
 # The demo is polled over HTTP from this server itself: that one address and port are opened besides what is set.
 OPENED = HEADWATER_ALLOWED_NETWORKS="$${HEADWATER_ALLOWED_NETWORKS:+$$HEADWATER_ALLOWED_NETWORKS,}127.0.0.1/32:$(PORT)"
 
-.PHONY: help run install dev test check sdk-suite bench bench-live bench-poll bench-store bench-storm clean
+.PHONY: help run install dev test check sdk-suite bench bench-live bench-poll bench-store bench-storm bench-page clean
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -57,6 +57,9 @@ bench-live: dev ## From a change of rows to everybody who watches a live query, 
 
 bench: dev ## What a delivery costs, beside the stock consumer, Nchan and NATS where they are installed
 	$(PY) -m benchmarks.fanout
+
+bench-page: dev ## How soon a change by another program is on the page, in Chromium
+	$(PY) -m benchmarks.live.page
 
 clean: ## Remove what is made, but not the data in var/
 	rm -rf $(VENV) node_modules staticfiles .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote, unquote
 
 from django.conf import settings
 from django.template import Context, Node, Template, TemplateDoesNotExist, TemplateSyntaxError, engines
@@ -30,8 +31,8 @@ _DIGEST_CHARACTERS = 8
 class Block(Node):
     """The inside of one tag.
 
-    id         the template's name and, behind a colon, a digest of what the block is made of: two alike in
-               one template are one, and a changed one is another
+    id         the template's name, percent-encoded, and behind a colon a digest of what the block is made of:
+               two alike in one template are one, and a changed one is another
     query      the query's name
     variable   what the block calls the query's value
     """
@@ -48,7 +49,7 @@ class Block(Node):
             raise TemplateSyntaxError("live: neither `live` nor `block` may stand in a live block.")
         made_of = [query, variable, *(f"{token.token_type.value}{token.contents}" for token in source)]
         digest = hashlib.sha256("\0".join(made_of).encode()).hexdigest()[:_DIGEST_CHARACTERS]
-        self.id = f"{template}:{digest}"
+        self.id = f"{quote(template, safe='')}:{digest}"
         self.query = query
         self.variable = variable
         self.nodelist = nodelist
@@ -86,7 +87,7 @@ def render(block_id: str, values: Mapping[str, Any], value: Any) -> str:
 def _load(block_id: str) -> tuple[Template, Block]:
     found = _found.get(block_id)
     if found is None:
-        name = block_id.rpartition(":")[0]
+        name = unquote(block_id.rpartition(":")[0])
         for template in _templates(name) if _TEMPLATE_NAME.fullmatch(name) else ():
             blocks: list[Any] = template.nodelist.get_nodes_by_type(Block)
             _found.update({block.id: (template, block) for block in blocks})

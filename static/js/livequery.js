@@ -1,23 +1,10 @@
 // The page's blocks of live queries: the server paints each result, and what differs is changed in place.
 // Needs no other script: `<script type="module" src="{% static 'js/livequery.js' %}">`.
 
-import { Idiomorph } from "../idiomorph/idiomorph.esm.js";
 import { startClock, tellTimes } from "./clock.js";
 import { setText } from "./dom.js";
 import { positionOf, watch } from "./live.js";
-
-// What the reader has changed stays as it is, whatever the server painted.
-const READERS_OWN = {
-  open: (element) => element.matches("details, dialog"),
-  value: (element) => element.value !== element.defaultValue,
-  checked: (element) => element.checked !== element.defaultChecked,
-  selected: (element) => element.selected !== element.defaultSelected,
-};
-
-const MORPH = {
-  morphStyle: "innerHTML",
-  callbacks: { beforeAttributeUpdated: (name, element) => !READERS_OWN[name]?.(element) },
-};
+import { morph } from "./morph.js";
 
 const ENDED = "This is not shown to you any more. Reload the page to try again.";
 
@@ -46,7 +33,7 @@ class Block {
 
   /** Fires `live-paint` afterwards, for scripts that want to know. */
   #paint(html) {
-    Idiomorph.morph(this.#inside, html, MORPH);
+    morph(this.#inside, html);
     tellTimes(this.#inside);
     this.root.dispatchEvent(new CustomEvent("live-paint", { bubbles: true }));
   }

@@ -41,7 +41,7 @@ def test_an_id_can_be_part_of_a_feeds_name(set_templates: SetTemplates) -> None:
     [block] = blocks_of("shop/orders.html")
     assert block.id.isascii()
     assert block.id.isprintable()
-    assert not set(block.id) & set('"\\#?&')
+    assert not set(block.id) & set('"\\#?&/')
 
 
 def test_a_block_sees_its_value_and_parameters_alone(set_templates: SetTemplates) -> None:
@@ -112,7 +112,18 @@ def test_a_block_of_another_query_is_not_found(set_templates: SetTemplates) -> N
 
 
 @pytest.mark.parametrize(
-    "asked", ["", ":", "nothing", "none.html:00000000", "broken.html:00000000", "../a.html:0", "a b:0", "ü:0"]
+    "asked",
+    [
+        "",
+        ":",
+        "nothing",
+        "none.html:00000000",
+        "%2e%2e%2fa.html:0",
+        "broken.html:00000000",
+        "../a.html:0",
+        "a b:0",
+        "ü:0",
+    ],
 )
 def test_names_of_no_block_are_not_found_and_not_kept(set_templates: SetTemplates, asked: str) -> None:
     set_templates({"broken.html": "{% if %}"})

@@ -83,7 +83,7 @@ def test_every_value_that_is_known_is_tried(own_queries: None) -> None:
 
 
 def test_a_user_s_query_is_tried_with_a_user(own_queries: None) -> None:
-    query = declare(lambda user: Order.objects.filter(customer__user=user))
+    query = declare(lambda user: Order.objects.filter(customer__user=user.pk, note=user.get_username()))
     assert set(tables_of(query)) == {"orders_order", "orders_customer"}
 
 

@@ -26,7 +26,7 @@ def test_every_error_that_a_door_may_meet_has_a_row() -> None:
         for _, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, HeadwaterError) and kind is not HeadwaterError
     ]
-    elsewhere = (FetchError, errors.ExtractError, errors.Conflict, errors.UnknownInsides)
+    elsewhere = (FetchError, errors.ExtractError, errors.Conflict, errors.UnknownInsides, errors.QueryFailed)
     for kind in kinds:
         if not issubclass(kind, elsewhere):
             assert refusal_of(kind.__new__(kind)) is not INTERNAL, kind

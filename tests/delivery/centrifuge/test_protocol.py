@@ -69,7 +69,7 @@ def test_every_error_of_ours_has_a_number() -> None:
         if issubclass(kind, HeadwaterError) and kind is not HeadwaterError
     ]
     internal = {kind for kind in kinds if error_of(_made(kind)).code == ErrorCode.INTERNAL}
-    elsewhere = (errors.FetchError, errors.ExtractError, errors.UnknownInsides)
+    elsewhere = (errors.FetchError, errors.ExtractError, errors.UnknownInsides, errors.QueryFailed)
     assert {kind for kind in internal if not issubclass(kind, elsewhere)} == {
         errors.Unavailable,
         errors.SlowReader,

@@ -39,12 +39,17 @@ EVERYTHING = Change("")
 class Reads:
     """What is read of one table.
 
-    columns   None: all of them
+    columns   None: all of them; those of `equals` are always among them
     equals    columns that a row must hold one of these values in, or it counts for nothing
     """
 
     columns: frozenset[str] | None = None
     equals: Mapping[str, frozenset[Text]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Whether a row counts is read from them, whoever forgot to name them.
+        if self.columns is not None and not self.equals.keys() <= self.columns:
+            object.__setattr__(self, "columns", self.columns | self.equals.keys())
 
 
 # By table.

@@ -28,7 +28,6 @@ VARIABLES = [
     ("_rows", "text"),
     ("_told", "text"),
     ("_many", "bigint"),
-    ("_moved", "boolean"),
 ]
 
 
@@ -45,23 +44,20 @@ def of_truncate(table: Table) -> str:
 
 
 def of_update(table: Table) -> str:
-    """Rows are paired by primary key; where one changed, nothing is known of columns.
+    """Rows are paired by primary key. One whose key changed is another one, in all columns that have values.
 
     A full join is never done by nested loops, which a plan that was made for a few rows would use for many.
     """
     quote = connection.ops.quote_name
     same = " AND ".join(f"o.{quote(column)} = n.{quote(column)}" for column in table.key)
-    key = quote(table.key[0])
     changed = _changed(table, lambda name: f"bool_or({_differ(f'o.{quote(name)}', f'n.{quote(name)}')})")
     return _safely(
         table,
         f"""
-        SELECT count(*), bool_or(o.{key} IS NULL OR n.{key} IS NULL),
-                array_to_string(ARRAY[{changed}], ',')
-            INTO _many, _moved, _columns
+        SELECT count(*), array_to_string(ARRAY[{changed}], ',') INTO _many, _columns
             FROM {OLD} o FULL JOIN {NEW} n ON {same} WHERE {_differ("o.*", "n.*")};
         IF _many = 0 THEN RETURN NULL; END IF;
-        IF _moved OR _columns = '' THEN _columns := NULL; END IF;
+        _columns := nullif(_columns, '');
         {_rows(table, OLD, NEW)}
         """,
     )

@@ -91,7 +91,8 @@ async def test_an_update_that_changes_nothing_is_not_heard(heard: Heard, write: 
 
 async def test_an_update_of_no_row_is_not_heard(heard: Heard, write: Write) -> None:
     await write(lambda: Order.objects.filter(pk=-1).update(total=1))
-    await write(lambda: Order.objects.filter(pk=-1).delete())
+    await write(lambda: sql("DELETE FROM orders_order WHERE id = -1"))
+    await write(lambda: sql("INSERT INTO orders_order SELECT * FROM orders_order WHERE id = -1"))
     order = await write(make_order)
     assert await heard.of(ORDERS) == Change(ORDERS, None, (held(order),))
 
@@ -101,7 +102,8 @@ async def test_a_primary_key_that_changes_tells_both_rows(heard: Heard, write: W
     await heard.of(ORDERS)
     await write(lambda: Order.objects.filter(pk=order.pk).update(id=order.pk + 1000))
     change = await heard.of(ORDERS)
-    assert change.columns is None or "id" in change.columns
+    assert change.columns is not None
+    assert "id" in change.columns
     assert change.rows is not None
     assert {row["id"] for row in change.rows} == {str(order.pk), str(order.pk + 1000)}
 

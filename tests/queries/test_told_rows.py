@@ -135,6 +135,7 @@ async def test_nothing_and_false_are_told_apart(heard: Heard, odd: Any, feeds: F
         ("price", Decimal("1.00"), Decimal("1.01")),
         ("at", A_DAY, A_DAY + datetime.timedelta(microseconds=1)),
         ("data", {"a": 1}, {"a": True}),
+        ("data", {"a": 1}, {"a": 1.0}),  # equal, to PostgreSQL
         ("raw", b"\x00a", b"\x00b"),
         ("other_id", None, NUMBER),
     ],

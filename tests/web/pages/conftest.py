@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import HttpResponse
 from django.test import AsyncClient, Client
 
@@ -103,3 +104,9 @@ def member(transactional_db: None) -> Browser:
 @pytest.fixture
 def staff(transactional_db: None) -> Browser:
     return Browser(_session("staff", staff=True))
+
+
+@pytest.fixture
+def around_an_evaluation() -> int:
+    """What an evaluation costs besides what it reads: PostgreSQL is told where its moment begins and ends."""
+    return 3 if connection.vendor == "postgresql" else 0

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.test import RequestFactory
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from realtime.feeds.catalog import create_feed, find_feed
-from realtime.feeds.models import Feed
+from realtime.feeds.models import Demand, Feed
 from realtime.feeds.runtime import Feeds, publish, write_now
 from realtime.feeds.store import Health, Write
 from realtime.web.pages.board import render_board
@@ -92,10 +94,6 @@ async def test_only_numbers_have_a_sparkline(feeds: Feeds, stranger: Browser) ->
 
 async def test_a_failing_feed_tells_why_and_when_it_is_tried_again(feeds: Feeds, stranger: Browser) -> None:
     def fail() -> None:
-        from datetime import timedelta
-
-        from django.utils import timezone
-
         soon = timezone.now() + timedelta(seconds=30.5)
         write_now([Write(find_feed("lab").id, health=Health("failing", None, soon, "Answered 503."))])
 
@@ -147,18 +145,21 @@ async def test_a_value_too_large_for_a_tile_is_not_read(feeds: Feeds, stranger: 
 @pytest.mark.django_db
 @pytest.mark.parametrize("number_of_feeds", [3, 30])
 def test_the_board_costs_as_much_for_three_feeds_as_for_thirty(
-    number_of_feeds: int, django_assert_num_queries: DjangoAssertNumQueries, staff: Browser
+    number_of_feeds: int,
+    django_assert_num_queries: DjangoAssertNumQueries,
+    around_an_evaluation: int,
+    staff: Browser,
 ) -> None:
     for n in range(number_of_feeds):
         add(f"f-{n}", 1, 2)
     request = RequestFactory().get("/")
     # Three for the tiles, one for where their list stands; where no engine keeps the states, they are looked
     # for and counted.
-    with django_assert_num_queries(3 + 1 + 2):
+    with django_assert_num_queries(3 + 1 + 2 + around_an_evaluation):
         render_board(request, "", 1)
     # Two for the session, and one for whether its user may see all feeds.
     request.COOKIES["sessionid"] = staff.sessionid
-    with django_assert_num_queries(2 + 3 + 1 + 1 + 2):
+    with django_assert_num_queries(2 + 3 + 1 + 1 + 2 + around_an_evaluation):
         render_board(request, "", 1)
 
 
@@ -192,6 +193,27 @@ async def test_the_board_says_which_live_queries_keep_it_true(
         ]
         (block,) = page.having("data-live")
         assert block["data-live"].startswith(f"query:feeds-by-state{scope}#board.html:")
+
+
+async def test_the_board_goes_on_from_where_its_list_stood_if_that_is_kept(
+    feeds: Feeds, stranger: Browser
+) -> None:
+    def keep(until: datetime | None) -> Feed:
+        feed, _ = Feed.objects.get_or_create(slug="query:feeds", title="Feeds", kind="query", offset=7)
+        Demand.objects.update_or_create(
+            feed=feed, defaults={"wanted_until": timezone.now(), "kept": True, "claimed_until": until}
+        )
+        return feed
+
+    async def said() -> tuple[str | None, str | None]:
+        (found,) = (each for each in (await stranger.get("/")).having("data-feeds") if each["id"] == "board")
+        return found.get("data-epoch"), found.get("data-offset")
+
+    assert await said() == (None, None)
+    feed = await feeds.database.write(keep, timezone.now() + timedelta(seconds=60))
+    assert await said() == (feed.epoch, "7")
+    await feeds.database.write(keep, timezone.now())
+    assert await said() == (None, None)
 
 
 @pytest.mark.parametrize("text", ["é" * 100, "🌊" * 100, "a" * 300, "&" * 100])

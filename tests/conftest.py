@@ -41,8 +41,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
         if item.get_closest_marker("django_db"):
             item.add_marker("database")
+    vendor = "postgresql" if os.environ.get("HEADWATER_TEST_DATABASE_URL") else "sqlite"
+    items[:] = [item for item in items if _runs_on(item, vendor)]
     yield
     items.sort(key=lambda item: "faults" not in item.path.parts)
+
+
+def _runs_on(item: pytest.Item, vendor: str) -> bool:
+    only = item.get_closest_marker("only")
+    return only is None or vendor in only.args
 
 
 @pytest.fixture(scope="session")

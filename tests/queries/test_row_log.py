@@ -16,13 +16,8 @@ from realtime.queries.data_version import RowLog
 from tests.queries.hearing import Heard, hearing
 from tests.services import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def on_sqlite(db: None) -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("PostgreSQL has no log")
+# PostgreSQL has no log.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.only("sqlite")]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from docs.examples.orders.models import Customer, Order, Tag
 from realtime.feeds.demand import ENGINES
@@ -118,11 +118,10 @@ def test_tables_that_no_query_reads_are_not_told(sent: Sent) -> None:
     assert not sent
 
 
+@pytest.mark.only("postgresql")  # SQLite's triggers notify nobody
 def test_what_a_trigger_notifies_is_not_told_twice(
     sent: Sent, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite's triggers notify nobody")
     monkeypatch.undo()
     monkeypatch.setattr(signals, "signal_now", lambda *told: sent.append(told))
     monkeypatch.setattr(signals, "_notified", signals._Notified())
@@ -137,11 +136,10 @@ def test_what_a_trigger_notifies_is_not_told_twice(
         triggers.install()
 
 
+@pytest.mark.only("sqlite")  # PostgreSQL notifies at once
 async def test_a_save_in_this_process_is_heard_at_once_on_sqlite(
     feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not feeds.database._is_sqlite:
-        pytest.skip("PostgreSQL notifies at once")
     monkeypatch.setattr(data_version, "LOOK_EVERY_S", 3600)
     async with hearing(feeds) as heard:
         order = await feeds.database.write(make_order)

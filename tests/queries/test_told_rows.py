@@ -163,10 +163,9 @@ async def test_many_columns_and_rows_that_do_not_fit_become_the_table_alone(
         assert len(change.rows) == 50
 
 
+@pytest.mark.only("sqlite")  # PostgreSQL has no REPLACE
 async def test_a_row_that_is_replaced_is_told(heard: Heard, odd: Any, feeds: Feeds) -> None:
     """By primary key, and by another unique constraint: the row that goes had another primary key."""
-    if connection.vendor == "postgresql":
-        pytest.skip("PostgreSQL has no REPLACE")
     await feeds.database.write(lambda: make(odd, count=1, small="a", truth=True))
     await heard.of(NAME)
     other = uuid.uuid4()
@@ -188,10 +187,9 @@ async def test_a_row_that_is_replaced_is_told(heard: Heard, odd: Any, feeds: Fee
         }
 
 
+@pytest.mark.only("sqlite")  # PostgreSQL keeps what a column's type says
 async def test_bytes_where_text_belongs_fail_no_write(heard: Heard, odd: Any, feeds: Feeds) -> None:
     """SQLite keeps anything in any column, and whoever writes must not suffer from who listens."""
-    if connection.vendor == "postgresql":
-        pytest.skip("PostgreSQL keeps what a column's type says")
 
     insert = f'INSERT INTO "{NAME}" ("The Number", small, count, "isn\'t it", same)'
     await feeds.database.write(lambda: sql(f"{insert} VALUES (x'00ff', CAST(x'fffe' AS text), 1.5, 5, 'a')"))
@@ -202,9 +200,8 @@ async def test_bytes_where_text_belongs_fail_no_write(heard: Heard, odd: Any, fe
     assert await heard.of(NAME) == Change(NAME, frozenset({"count"}))
 
 
+@pytest.mark.only("postgresql")  # SQLite refuses to drop a column that a trigger names
 async def test_a_column_that_is_gone_fails_no_write(heard: Heard, odd: Any, feeds: Feeds) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite refuses to drop a column that a trigger names")
 
     def drop_and_write() -> None:
         with connection.cursor() as cursor:

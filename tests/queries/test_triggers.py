@@ -120,9 +120,8 @@ def test_an_app_can_be_migrated_back_and_forth() -> None:
     assert not triggers.differences()
 
 
+@pytest.mark.only("postgresql")  # SQLite knows no users
 def test_a_user_without_the_right_is_told_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite knows no users")
     drop_one("orders_order")
     with connection.cursor() as cursor:
         cursor.execute("CREATE ROLE nobody_much; GRANT SELECT ON ALL TABLES IN SCHEMA public TO nobody_much")
@@ -136,9 +135,8 @@ def test_a_user_without_the_right_is_told_so_and_goes_on(caplog: pytest.LogCaptu
     assert "trigger_not_changed" in caplog.text
 
 
+@pytest.mark.only("postgresql")  # SQLite's triggers cannot be disabled
 def test_a_trigger_that_somebody_disabled_counts_as_missing() -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite's triggers cannot be disabled")
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE orders_order DISABLE TRIGGER USER")
     assert triggers.deaf() == {"orders_order"}
@@ -146,9 +144,8 @@ def test_a_trigger_that_somebody_disabled_counts_as_missing() -> None:
     assert not triggers.deaf()
 
 
+@pytest.mark.only("postgresql")  # django-pgtrigger is for PostgreSQL
 def test_those_who_use_django_pgtrigger_do_not_prune_ours() -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("django-pgtrigger is for PostgreSQL")
     call_command("pgtrigger", "prune")
     assert not triggers.differences()
 

@@ -23,8 +23,8 @@ __all__ = ["NotDerivable", "footprint_of"]
 def footprint_of(queryset: QuerySet[Any]) -> dict[str, Reads]:
     """The tables, columns and values of rows that the queryset reads, with its prefetches.
 
-    Touches no database. Raises NotDerivable for raw SQL, `extra()`, querysets that fetch in a way of their
-    own, and prefetches that do not lead to one model.
+    Touches no database, unless a generic relation has to look up its content type. Raises NotDerivable for
+    raw SQL, `extra()`, querysets that fetch in a way of their own, and prefetches of no single model.
     """
     return _whole(queryset, frozenset())
 

@@ -47,13 +47,12 @@ def prefetched(queryset: QuerySet[Any], derive: Derive, followed: Followed) -> I
             before, path = models[path], lookup.get_current_prefetch_to(level)
             if path in models:
                 continue
-            model, through, default = _relation(before, name)
+            default, through = _relation(before, name)
             given = lookup.get_current_querysets(level)
             objects = given[0] if given else default
             models[path] = objects.model
             if given or (before, name) not in followed:
                 yield derive(objects, followed | {(before, name)})
-            yield whole(model)
             yield whole(objects.model)
             if through is not None:
                 yield whole(through)
@@ -65,23 +64,19 @@ def whole(model: type[Model]) -> Footprint:
     return dict.fromkeys(tables, Reads())
 
 
-def _relation(model: type[Model], name: str) -> tuple[type[Model], type[Model] | None, QuerySet[Any]]:
-    """Where this attribute leads: the model, the table between, and the queryset it starts from."""
+def _relation(model: type[Model], name: str) -> tuple[QuerySet[Any], type[Model] | None]:
+    """Where this attribute leads: the queryset that Django starts from, and the table between."""
     descriptor: Any = getattr(model, name, None)
     kind = type(descriptor)
     if kind in (ForwardManyToOneDescriptor, ForwardOneToOneDescriptor):
-        other = descriptor.field.remote_field.model
-        return other, None, other._base_manager.get_queryset()
+        return descriptor.field.remote_field.model._base_manager.get_queryset(), None
     if kind is ReverseOneToOneDescriptor:
-        other = descriptor.related.related_model
-        return other, None, other._base_manager.get_queryset()
+        return descriptor.related.related_model._base_manager.get_queryset(), None
+    if kind is ReverseManyToOneDescriptor:
+        return descriptor.rel.related_model._default_manager.get_queryset(), None
+    if kind is ReverseGenericManyToOneDescriptor:
+        return descriptor.rel.model._default_manager.get_queryset(), None
     if kind is ManyToManyDescriptor:
         other = descriptor.rel.related_model if descriptor.reverse else descriptor.rel.model
-        return other, descriptor.through, other._default_manager.get_queryset()
-    if kind is ReverseManyToOneDescriptor:
-        other = descriptor.rel.related_model
-        return other, None, other._default_manager.get_queryset()
-    if kind is ReverseGenericManyToOneDescriptor:
-        other = descriptor.rel.model
-        return other, None, other._default_manager.get_queryset()
+        return other._default_manager.get_queryset(), descriptor.through
     raise NotDerivable(f"{model.__name__}.{name} is no relation whose rows are of one model")

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connections
-from django.db.models import Exists, F
+from django.db.models import F
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.fields.generated import GeneratedField
 from django.db.models.sql import Query
@@ -129,8 +129,6 @@ class _Walk:
             self._column(node, scope)
         elif isinstance(node, Query):
             self.query(node, scope)
-        elif isinstance(node, Exists):
-            self.query(node.query.exists(), scope)
         elif isinstance(node, RawSQL | ExtraWhere):
             raise NotDerivable(f"{type(node).__qualname__} is SQL written by hand")
         elif isinstance(node, F):

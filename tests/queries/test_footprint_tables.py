@@ -43,6 +43,8 @@ NEWEST = Order.objects.filter(customer=OuterRef("pk")).order_by("-created_at")
             {ORDER, CUSTOMER},
         ),
         (Tag.objects.values_list("name").union(Customer.objects.values_list("name")), {TAG, CUSTOMER}),
+        (Order.objects.union(Order.objects.all()).values("customer__name"), {ORDER, CUSTOMER}),
+        (Order.objects.distinct("customer__name").values("id"), {ORDER, CUSTOMER}),
         (Order.objects.none(), {ORDER}),
         (Order.objects.filter(customer__in=[]), {ORDER}),
         (Order.objects.filter(Q(pk__in=[]), tags__name="new"), {ORDER, TAGGED, TAG}),
@@ -112,9 +114,9 @@ def test_what_cannot_be_told_is_refused_with_the_reason(queryset: QuerySet[Any],
 
 def test_deriving_leaves_the_queryset_as_it_was() -> None:
     queryset = Order.objects.order_by("customer__name").select_related("customer")
-    before = str(queryset.query)
+    before = str(queryset.query), dict(queryset.query.alias_refcount)
     footprint_of(queryset)
-    assert str(queryset.query) == before
+    assert (str(queryset.query), dict(queryset.query.alias_refcount)) == before
 
 
 def test_group_and_permission_are_named_by_their_own_tables() -> None:

@@ -216,7 +216,9 @@ async def test_the_board_goes_on_from_where_its_list_stood_if_that_is_kept(
     assert await said() == (None, None)
 
 
-@pytest.mark.parametrize("text", ["é" * 100, "🌊" * 100, "a" * 300, "&" * 100])
+@pytest.mark.parametrize(
+    "text", ["é" * 100, "🌊" * 100, "a" * 300, "&" * 100], ids=["accents", "waves", "long", "marks"]
+)
 async def test_whatever_is_searched_for_fits_into_a_name(feeds: Feeds, member: Browser, text: str) -> None:
     page = await member.get(f"/?q={quote(text)}&page=1")
     assert page.status == 200

@@ -95,7 +95,7 @@ def test_instances_show_annotations_and_prefetched_lists_and_no_deferred_field(
 
     @live_query("customers")
     def customers() -> Any:
-        loaded = Customer.objects.defer("user").annotate(sum=Sum("orders__total"))
+        loaded = Customer.objects.defer("user").annotate(sum=Sum("orders__total")).order_by("pk")
         return loaded.prefetch_related(Prefetch("orders", large, to_attr="large"), "large__tags")
 
     Customer.objects.create(name="Florist")

@@ -28,7 +28,7 @@ from .claims import CLAIM_S, Held, hold, needs_hold, release
 from .evaluation import Evaluation, evaluate
 from .hearing import Hearing
 from .line import NEVER, Line
-from .results import Results
+from .publishing import Publisher
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Evaluator:
         self._quick = _Lane(conf().query_threads, min(QUICK_S, conf().query_limit_s))
         self._slow = _Lane(1, conf().query_limit_s)
         self._hearing = Hearing(feeds, self._hear)
-        self._results = Results(feeds, name=name)
+        self._publisher = Publisher(feeds, name=name)
 
     async def run(self) -> None:
         """Keep queries true until cancelled; then let them go, for other engines."""
@@ -63,7 +63,7 @@ class Evaluator:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 self._tasks.create_task(self._hearing.run(), name="headwater hearing of changes")
-                self._tasks.create_task(self._results.keep_notes(), name="headwater notes of queries")
+                self._tasks.create_task(self._publisher.keep_notes(), name="headwater notes of queries")
                 self._tasks.create_task(self._keep_hold(), name="headwater claims of queries")
         finally:
             for line in self._lines.values():
@@ -79,7 +79,7 @@ class Evaluator:
     async def _release(self) -> None:
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
-                await self._results.save_notes()
+                await self._publisher.save_notes()
                 await self._feeds.database.write(release, self._name)
         except (Unavailable, TimeoutError):
             logger.warning("queries_not_released")
@@ -98,7 +98,7 @@ class Evaluator:
                     self._held_until = asked_at + CLAIM_S
                     self._take(held)
                     if unwanted:
-                        await self._results.pause([each.feed_id for each in unwanted])
+                        await self._publisher.pause([each.feed_id for each in unwanted])
             except Unavailable:
                 logger.warning("queries_not_claimed")
             with contextlib.suppress(TimeoutError):
@@ -151,7 +151,7 @@ class Evaluator:
         elif isinstance(result, QueryTooSlow) and lane is self._quick and lane.limit_s < self._slow.limit_s:
             line.slow, wait_s = True, 0.0  # once more, with all the time that it may have
         elif isinstance(result, HeadwaterError):
-            wait_s = await self._results.fail(line, result, took_s=took_s)
+            wait_s = await self._publisher.fail(line, result, took_s=took_s)
         else:
             wait_s = await self._publish(line, result, wait_s, took_s=took_s)
         line.ended(result.outcome.footprint if isinstance(result, Evaluation) else None, self._loop.time())
@@ -173,7 +173,7 @@ class Evaluator:
         """For how long the query needs no evaluation, unless something changes."""
         self._hearing.read(evaluation.outcome.footprint.keys())
         try:
-            await self._results.publish(line, evaluation, took_s=took_s)
+            await self._publisher.publish(line, evaluation, took_s=took_s)
         except Unavailable:
             line.told.clear()
             return LOOK_EVERY_S

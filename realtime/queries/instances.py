@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import Manager, Model, Prefetch, QuerySet
+
+from realtime.errors import BadInput
 
 # As deep as Django follows `select_related()` without names.
 _DEEPEST = 5
@@ -58,9 +61,18 @@ def shape_of(queryset: QuerySet[Any]) -> Shape:
 
 
 def row_of(instance: Model, shape: Shape) -> dict[str, Any]:
-    """One instance. Reads nothing from the database: a field that was deferred is not in it."""
+    """One instance. Reads nothing from the database: a field that was deferred is not in it.
+
+    Raises BadInput naming `result` for a user's whole row, which holds the hash of a password.
+    """
     deferred = instance.get_deferred_fields()
     fields = [field.attname for field in instance._meta.concrete_fields if field.attname not in deferred]
+    if isinstance(instance, AbstractBaseUser) and "password" in fields:
+        raise BadInput(
+            f"result: whole rows of {instance._meta.label} hold the hash of a password. Name what may be"
+            ' seen, as with .values("username"), .only(…) or .defer("password").',
+            field="result",
+        )
     row = {name: getattr(instance, name) for name in (*fields, *sorted(shape.names))}
     for name, inner in shape.related.items():
         try:

@@ -91,7 +91,8 @@ def test_instances_are_dicts_with_what_was_loaded_beside_them(
 def test_instances_show_annotations_and_prefetched_lists_and_no_deferred_field(
     bakery: Customer, own_queries: None, django_assert_num_queries: Any
 ) -> None:
-    large = Order.objects.filter(total__gt=10).select_related("customer__user").annotate(twice=Sum("total"))
+    large = Order.objects.filter(total__gt=10).select_related("customer__user")
+    large = large.defer("customer__user__password").annotate(twice=Sum("total"))
 
     @live_query("customers")
     def customers() -> Any:
@@ -107,6 +108,27 @@ def test_instances_show_annotations_and_prefetched_lists_and_no_deferred_field(
     assert order["twice"] == Decimal("20")
     assert order["customer"]["user"]["username"] == "ana"
     assert [tag["name"] for tag in order["tags"]] == ["large"]
+
+
+@pytest.mark.parametrize("through", ["the rows themselves", "select_related"])
+def test_a_user_s_whole_row_is_refused_for_the_password_in_it(
+    through: str, bakery: Customer, own_queries: None
+) -> None:
+    @live_query("users")
+    def users() -> Any:
+        selected = Customer.objects.select_related("user")
+        return selected if through == "select_related" else User.objects.all()
+
+    with pytest.raises(BadInput, match=r"result: whole rows of auth\.User hold the hash") as refused:
+        evaluated("query:users")
+    assert refused.value.field == "result"
+
+    @live_query("users-without")
+    def without() -> Any:
+        selected = Customer.objects.select_related("user").defer("user__password")
+        return selected if through == "select_related" else User.objects.defer("password")
+
+    assert "password" not in evaluated("query:users-without").text
 
 
 def test_all_that_must_be_there_is_selected_without_naming_it(own_queries: None) -> None:

@@ -27,7 +27,7 @@ FIRST_RETRY_S = 1.0
 REASON_CHARACTERS = 10_000
 
 
-class Results:
+class Publisher:
     """Publishes for one engine, by the store. Notes are kept within `NOTES_EVERY_S`, news at once."""
 
     def __init__(self, feeds: Feeds, *, name: str) -> None:

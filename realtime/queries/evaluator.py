@@ -29,6 +29,7 @@ from .evaluation import Evaluation, evaluate
 from .hearing import Hearing
 from .line import NEVER, Line
 from .publishing import Publisher
+from .readers import Readers
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,8 @@ class Evaluator:
         self._feeds = feeds
         self._name = name
         self._lines: dict[str, Line] = {}
+        self._readers: Readers[Line] = Readers()
+        self._under_way: set[Line] = set()
         self._poked = asyncio.Event()
         self._hears = asyncio.Event()
         self._held_until = 0.0
@@ -69,6 +72,8 @@ class Evaluator:
             for line in self._lines.values():
                 line.cancel_timer()
             self._lines.clear()
+            self._readers = Readers()
+            self._under_way.clear()
             await self._release()
 
     async def aclose(self) -> None:
@@ -110,7 +115,9 @@ class Evaluator:
         for each in held:
             by_base[each.base][each.feed_id] = each.slug[len(each.base) + 1 :]
         for base in self._lines.keys() - by_base.keys():
-            self._lines.pop(base).cancel_timer()
+            gone = self._lines.pop(base)
+            gone.cancel_timer()
+            self._readers.drop(gone)
         for base, feeds in by_base.items():
             line = self._lines.get(base)
             if line is None:
@@ -124,7 +131,8 @@ class Evaluator:
     def _hear(self, changes: Sequence[Change]) -> None:
         self._hears.set()
         now = self._loop.time()
-        for line in self._lines.values():
+        concerned = {line for change in changes for line in self._readers.affected(change)}
+        for line in concerned | self._under_way:
             if line.hear(changes, now):
                 self._schedule(line)
 
@@ -135,6 +143,7 @@ class Evaluator:
 
     def _start(self, line: Line) -> None:
         line.pace.running = True
+        self._under_way.add(line)
         self._tasks.create_task(self._run(line), name=f"headwater query {line.base}")
 
     async def _run(self, line: Line) -> None:
@@ -156,7 +165,10 @@ class Evaluator:
             wait_s = await self._publish(line, result, wait_s, took_s=took_s)
         line.ended(result.outcome.footprint if isinstance(result, Evaluation) else None, self._loop.time())
         line.evaluate_at = self._loop.time() + wait_s
+        self._under_way.discard(line)
         if self._lines.get(line.base) is line:
+            if line.footprint is not None:
+                self._readers.put(line, line.footprint)
             self._schedule(line)
 
     async def _evaluate(self, line: Line, lane: _Lane) -> Evaluation | HeadwaterError:

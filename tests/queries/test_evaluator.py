@@ -114,6 +114,8 @@ async def test_a_change_is_published_and_what_it_cannot_affect_is_not_evaluated(
         await is_kept(feeds, anas, bens)
         first = await write(feeds, order, ana)
         await until(feeds, lambda: [row["id"] for row in newest(anas)] == [first], "published")
+    _, demand = await feeds.database.read(row_of, anas)
+    assert (demand.evaluations, demand.unheard) == (2, 0)
     _, demand = await feeds.database.read(row_of, bens)
     assert demand.evaluations == 1
     assert await feeds.database.read(values, bens) == [[]]

@@ -52,7 +52,9 @@ def run(*arguments: str) -> str:
     return output.getvalue()
 
 
-def test_migrate_alone_has_made_them() -> None:
+def test_migrate_alone_makes_them() -> None:
+    triggers.remove()
+    call_command("migrate", verbosity=0)
     assert not triggers.differences()
     assert "Every table" in run("--check")
 

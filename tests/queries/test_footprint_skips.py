@@ -230,6 +230,13 @@ def test_outer_joins_promise_less(
         (Book.objects.values("lent").annotate(n=Count("*")).values("n"), BOOK, {"lent"}),
         (Book.objects.filter(loan__reader="a").values("title"), LOAN, {"book_id", "reader"}),
         (Book.objects.filter(loan__reader="a").values("title"), BOOK, {"id", "title"}),
+        (
+            Author.objects.annotate(thin=FilteredRelation("books", condition=Q(books__pages__gt=2))).values(
+                "thin__title"
+            ),
+            BOOK,
+            {"author_id", "pages", "title"},
+        ),
         (Book.objects.values("loud_title"), BOOK, None),
         (Author.objects.values("id").distinct("name"), AUTHOR, None),
     ],

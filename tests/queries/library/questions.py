@@ -164,7 +164,8 @@ def conditions(draw: st.DrawFn, model: type[Any], *, nested: bool = True) -> Any
 
 def _single(draw: st.DrawFn, model: type[Any], nested: bool) -> Any:
     if not nested or draw(st.integers(0, 5)):
-        lookup = draw(st.sampled_from(list(MODELS[model])))
+        lookups = [*MODELS[model], *(2 * [name for name in MODELS[model] if name.endswith("__isnull")])]
+        lookup = draw(st.sampled_from(lookups))
         return Q(**{lookup: draw(MODELS[model][lookup])})
     other = Book if model is Author else model
     rows = other.objects.filter(conditions(draw, other, nested=False))

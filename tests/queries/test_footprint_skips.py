@@ -157,6 +157,13 @@ def test_values_are_those_that_the_database_compares_with(queryset: QuerySet[Any
     assert {type(each) for each in found} == {str}
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("asked", [{"title": Name.BO}, {"pages": Size.THIN}, {"pages__in": [Size.THIN]}])
+def test_members_of_enumerations_find_their_values(asked: dict[str, Any]) -> None:
+    Book.objects.create(title="Bo", pages=2)
+    assert Book.objects.filter(**asked).count() == 1
+
+
 def test_a_uuid_is_the_text_that_the_database_has() -> None:
     text = str(CODE) if connection.vendor == "postgresql" else CODE.hex
     assert equals_in(Book.objects.filter(code=CODE)) == {BOOK: {"code": {text}}}

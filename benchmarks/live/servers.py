@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -70,7 +70,8 @@ def services(core: int) -> Iterator[Services]:
         for each in (postgres, redis):
             each.start()
             for process in (_process(each), *_process(each).children()):
-                process.cpu_affinity([core])
+                with suppress(psutil.NoSuchProcess):  # PostgreSQL has some that end soon
+                    process.cpu_affinity([core])
         yield Services(postgres, redis)
     finally:
         postgres.close()

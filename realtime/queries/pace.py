@@ -9,7 +9,7 @@ one before than that one took, so that a slow query never has the database for m
 from __future__ import annotations
 
 # Statements of one burst that are committed one by one follow each other faster than this.
-QUIET_S = 0.003
+QUIET_S = 0.002
 
 
 class Pace:

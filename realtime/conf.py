@@ -148,6 +148,9 @@ class Conf(BaseSettings):
         30.0, "How often a watched query is evaluated although no change was heard.", ge=1
     )
     query_limit_s: float = _row(5.0, "How long a live query may take until it is cancelled.", ge=0.1, le=300)
+    queries_at_once: int = _row(
+        10_000, "Live queries, each with its parameters, that may be watched at a time.", ge=1
+    )
     query_threads: int = _row(
         4, "Threads for live queries in each engine; slow queries have one of their own.", ge=1, le=64
     )

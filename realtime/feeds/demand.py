@@ -150,9 +150,12 @@ class Opening:
             raise BadInput(f"channel: the name of this feed is {opened.slug}", field="channel")
         now = timezone.now()
         if standing is None or not standing.tells(opened) or _lapses(standing.wanted_until, now):
-            standing = await self._wanted.ask(opened)
-            if standing is None:
+            wanted = await self._wanted.ask(opened)
+            if wanted is None:
                 raise NotFound("There is no feed of that name.", field="slug")
+            if isinstance(wanted, Unavailable):
+                raise wanted.with_traceback(None)
+            standing = wanted
         if not standing.kept(now):
             await self._wait(standing.feed.id)
         return standing.feed
@@ -179,11 +182,11 @@ class Opening:
     async def _load_answers(self, asked: Sequence[_Asked]) -> dict[_Asked, _Answer]:
         return await self._feeds.database.read(_look_up, asked)
 
-    async def _load_wanted(self, opened: Sequence[Opened]) -> dict[Opened, Standing]:
+    async def _load_wanted(self, opened: Sequence[Opened]) -> dict[Opened, Standing | Unavailable]:
         now = timezone.now()
         until = now + timedelta(seconds=WANTED_S)
-        standings = await self._feeds.database.write(want, opened, until)
-        if not all(standing.kept(now) for standing in standings.values()):
+        standings = await self._feeds.database.write(want, opened, until, now)
+        if not all(isinstance(each, Standing) and each.kept(now) for each in standings.values()):
             self._feeds.broker.signal(ENGINES, {"kind": WANTED_SIGNAL})
         return standings
 

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from realtime.conf import conf
+from realtime.errors import Unavailable
+
 from .catalog import FeedRef, ref_of
 from .checks import TITLE_LIMIT
 from .models import Demand, Feed
@@ -52,14 +55,23 @@ class Standing:
         return (self.base, self.feed.title, self.feed.public) == said
 
 
-def want(asked: Collection[Opened], until: datetime) -> dict[Opened, Standing]:
+def want(asked: Collection[Opened], until: datetime, now: datetime) -> dict[Opened, Standing | Unavailable]:
     """Make rows for what is asked for where there are none, and want all of it until then.
 
-    Left out is what another kind of feed has the name of.
+    Left out is what another kind of feed has the name of. Unavailable is what nobody wants yet, when as many
+    are wanted now as may be: whoever makes up parameters cannot keep engines busy without end.
     """
     by_slug = {opened.slug: opened for opened in asked}
     with transaction.atomic():
         known = set(Feed.objects.filter(slug__in=by_slug).values_list("slug", flat=True))
+        wanted = Demand.objects.filter(wanted_until__gt=now)
+        others = by_slug.keys() - set(
+            wanted.filter(feed__slug__in=by_slug).values_list("feed__slug", flat=True)
+        )
+        room = max(0, conf().queries_at_once - wanted.count()) if others else 0
+        refused = sorted(others)[room:]
+        for slug in refused:
+            del by_slug[slug]
         # All in one order, so that processes that open the same feeds cannot deadlock.
         new = [_new_feed(by_slug[slug]) for slug in sorted(by_slug.keys() - known)]
         Feed.objects.bulk_create(new, ignore_conflicts=True)
@@ -76,7 +88,11 @@ def want(asked: Collection[Opened], until: datetime) -> dict[Opened, Standing]:
         for feed in feeds.values():
             _tell(feed, demands.get(feed.pk), by_slug[feed.slug])
         standings = standings_of(feeds)
-    return {by_slug[standing.feed.slug]: standing for standing in standings.values()}
+    full = Unavailable("As many live queries are watched as may be (HEADWATER_QUERIES_AT_ONCE).")
+    answers: dict[Opened, Standing | Unavailable] = {
+        opened: full for opened in asked if opened.slug in refused
+    }
+    return answers | {by_slug[standing.feed.slug]: standing for standing in standings.values()}
 
 
 def want_again(feed_ids: Collection[int], until: datetime) -> None:

@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 
-from realtime.errors import BadInput, Conflict, HeadwaterError, NotFound
-from realtime.feeds import demand
+from realtime.errors import BadInput, Conflict, HeadwaterError, NotFound, Unavailable
+from realtime.feeds import demand, standing
 from realtime.feeds.access import ANONYMOUS, Principal
 from realtime.feeds.catalog import find_feeds, readable
 from realtime.feeds.demand import ENGINES, WANTED_S, WANTED_SIGNAL, Opening, keep_wanted, name_with
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 STAFF = Principal("user", 2, "staff", frozenset({"read", "publish", "manage"}))
 NAME = "query:open?customer=42"
+WANTED_FOR_A_WHILE = timedelta(seconds=5)  # it is time to want it again
 
 
 async def are_there(feeds: Feeds, count: int) -> bool:
@@ -77,6 +78,25 @@ async def test_many_who_ask_at_once_cost_a_handful_of_statements(
     assert verbs["INSERT"] <= 6, statements  # SQLite takes a thousand values at most
     assert verbs.total() < 30, statements
     assert len(shop.asked) <= 2 * names
+
+
+async def test_no_more_are_wanted_than_may_be_and_those_that_are_go_on(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = standing.conf().model_copy(update={"queries_at_once": 1})
+    monkeypatch.setattr(standing, "conf", lambda: few)
+    fill(feeds)
+    opening = Opening.of(feeds)
+    first = await opening.open(NAME, ANONYMOUS)
+    with pytest.raises(Unavailable, match="HEADWATER_QUERIES_AT_ONCE"):
+        await opening.open("query:open?customer=43", ANONYMOUS)
+    # Whoever watches already goes on, and what nobody watches any more makes room.
+    await feeds.database.write(
+        lambda: Demand.objects.update(wanted_until=timezone.now() + WANTED_FOR_A_WHILE)
+    )
+    assert await opening.open(NAME, ANONYMOUS) == first
+    await feeds.database.write(lambda: Demand.objects.update(wanted_until=timezone.now()))
+    assert (await opening.open("query:open?customer=43", ANONYMOUS)).slug == "query:open?customer=43"
 
 
 async def test_the_present_value_is_waited_for_though_there_is_an_older_one(feeds: Feeds) -> None:

@@ -66,7 +66,7 @@ def measure(
         load.stdin.flush()
         result = told(load)
         used = {each: now - used[each] for each, now in cpu(running, services).items()}
-        after = steady_evaluations(server)
+        after = steady_evaluations(server, sum(before.values()) + changes)
     began, ended = written["changes"][0][1], written["changes"][-1][1]
     row = {
         "server": name,
@@ -138,16 +138,20 @@ def cpu(running: Running, services: Services) -> dict[str, float]:
     return {name: cpu_s(process) for name, process in running.processes.items()} | services.cpu_s()
 
 
-def steady_evaluations(server: Server) -> dict[int, int]:
-    """`evaluations`, as soon as they stay the same; nothing of the observers."""
+def steady_evaluations(server: Server, expected: int = 0) -> dict[int, int]:
+    """`evaluations`, once they have stayed the same, for longer if they are fewer than expected.
+
+    Nothing of the observers.
+    """
     if server.writer != "sql":
         return {}
-    deadline = time.monotonic() + STEADY_LIMIT_S
-    last = evaluations(server.database_url)
+    last, since = evaluations(server.database_url), time.monotonic()
+    deadline = since + STEADY_LIMIT_S
     while time.monotonic() < deadline:
-        time.sleep(STEADY_S)
+        time.sleep(0.5)
         now = evaluations(server.database_url)
-        if now == last:
+        if now != last:
+            last, since = now, time.monotonic()
+        elif time.monotonic() - since > STEADY_S * (1 if sum(now.values()) >= expected else 4):
             return now
-        last = now
     raise RuntimeError(f"queries are evaluated although nothing changes: {STEADY_LIMIT_S:g} s")

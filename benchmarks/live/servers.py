@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -67,11 +67,13 @@ def services(core: int) -> Iterator[Services]:
     postgres = Postgres("fsync=on", "synchronous_commit=on", "full_page_writes=on")
     redis = Redis()
     try:
-        for each in (postgres, redis):
-            each.start()
-            for process in (_process(each), *_process(each).children()):
-                with suppress(psutil.NoSuchProcess):  # PostgreSQL has some that end soon
-                    process.cpu_affinity([core])
+        ours = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {core})  # which what is started from here on inherits
+        try:
+            postgres.start()
+            redis.start()
+        finally:
+            os.sched_setaffinity(0, ours)
         yield Services(postgres, redis)
     finally:
         postgres.close()

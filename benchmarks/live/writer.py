@@ -72,14 +72,15 @@ def customer_of(number: int, customers: int) -> int:
 def write_all(
     commit: Commit, numbers: Sequence[int], rate: float, orders: Sequence[Sequence[int]]
 ) -> list[Change]:
-    """Commit a change of each number.
+    """Commit a change of each number, never sooner than `1 / rate` after the one before: none is made up for.
 
     orders    the rows that a change touches, by customer
     """
     made = []
-    begin = time.monotonic() + 1 / rate
-    for turn, number in enumerate(numbers):
-        time.sleep(max(0.0, begin + turn / rate - time.monotonic()))
+    due = time.monotonic()
+    for number in numbers:
+        due = max(due + 1 / rate, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
         customer = customer_of(number, len(orders))
         moments = commit(number, orders[customer - 1])
         made.append(Change(number, *moments, customer - 1 if len(orders) > 1 else None))

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def restored() -> Iterator[None]:
-    """The triggers are those of the real queries again when a test is over."""
+    """The triggers are those of the real queries before a test, and again when it is over."""
+    triggers.install()
     yield
     triggers.install()
     assert not triggers.differences()

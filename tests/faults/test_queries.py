@@ -13,6 +13,7 @@ from websockets.sync.client import ClientConnection
 
 from tests.delivery.served import read, watch
 from tests.services import wait_until
+from tests.serving import Server
 
 from .cluster import Cluster
 
@@ -57,6 +58,22 @@ def flowing(cluster: Cluster, customer: int) -> Iterator[Changes]:
         yield changes
     finally:
         changes.end()
+
+
+@pytest.fixture(autouse=True)
+def answering(cluster: Cluster) -> None:
+    """Both web processes reach the database: one that was restarted before costs each a refusal."""
+    for web in cluster.webs:
+        wait_until(lambda web=web: answers(web), "the web process reaches the database")  # type: ignore[misc]
+
+
+def answers(web: Server) -> bool:
+    """Whether it reads from the database."""
+    try:
+        web.call("GET", "/feeds")
+    except OSError:
+        return False
+    return True
 
 
 def engine_of(cluster: Cluster, name: str) -> str:

@@ -37,6 +37,7 @@ from .upstream_replies import (
 )
 
 KEPT_PER_PATH = 100
+END_LIMIT_S = 5.0
 
 FEED = """<?xml version="1.0" encoding="utf-8"?>
 <feed xmlns="http://www.w3.org/2005/Atom"><title>Builds</title><id>urn:builds</id>
@@ -156,10 +157,17 @@ class Upstream:
         self._ready.set()
         await self._stop.wait()
         server.close()
-        for connection in self._open:
-            connection.cancel()
-        if self._open:
-            await asyncio.wait(self._open)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_LIMIT_S):
+                await self._end_all()
+
+    async def _end_all(self) -> None:
+        """Cancel the connections and wait until each has closed, also one that is only just beginning."""
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for connection in self._open:
+                connection.cancel()
+            await asyncio.wait(others, timeout=0.05)
+        await asyncio.sleep(0)  # a transport lets its socket go in the turn after the one that closes it
 
     async def _connected(self, reader: StreamReader, writer: StreamWriter) -> None:
         task = asyncio.current_task()

@@ -34,4 +34,4 @@ SERVESTATIC_USE_STATIC_ROOT = False
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 # Models for tests alone.
-INSTALLED_APPS = [*INSTALLED_APPS, "tests.queries.library"]  # noqa: F405
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.queries.bookshop"]  # noqa: F405

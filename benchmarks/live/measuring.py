@@ -7,11 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.beside import beside, tell, told
 from benchmarks.fanout.servers import ROOT
 from benchmarks.live.receipts import astray
 from benchmarks.live.servers import TOTAL, Running, Server, Services, cpu_s, evaluations, open_orders
@@ -61,9 +61,7 @@ def measure(
         before = steady_evaluations(server)
         used = cpu(running, services)
         written = write(server, shape.rate, count, first, orders, client_core)
-        assert load.stdin is not None
-        load.stdin.write(json.dumps({**written, "parts": running.parts}) + "\n")
-        load.stdin.flush()
+        tell(load, {**written, "parts": running.parts})
         result = told(load)
         used = {each: now - used[each] for each, now in cpu(running, services).items()}
         after = steady_evaluations(server, sum(before.values()) + changes)
@@ -109,28 +107,16 @@ def write(server: Server, rate: float, count: int, first: int, orders: list[list
     return json.loads(done.stdout)
 
 
-@contextmanager
-def load_of(running: Running, watchers: int, core: int, first: int) -> Iterator[subprocess.Popen[str]]:
+def load_of(
+    running: Running, watchers: int, core: int, first: int
+) -> AbstractContextManager[subprocess.Popen[str]]:
     """The load client, which ends with this."""
-    command = [sys.executable, "-m", "benchmarks.live.load", str(running.port), running.path, str(watchers)]
-    command += ["--core", str(core), f"--answer={running.answer}", f"--number={TOTAL}", "--first", str(first)]
-    command += [f"--words={each}" for each in running.words]
-    with subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def told(process: subprocess.Popen[str]) -> Any:
-    """The next line that it prints."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"{process.args!r} ended")
-    return json.loads(line)
+    words = [f"--words={each}" for each in running.words]
+    return beside(
+        "benchmarks.live.load",
+        *(str(running.port), running.path, str(watchers), "--core", str(core)),
+        *(f"--answer={running.answer}", f"--number={TOTAL}", "--first", str(first), *words),
+    )
 
 
 def cpu(running: Running, services: Services) -> dict[str, float]:

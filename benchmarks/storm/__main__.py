@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.beside import beside, tell, told
 from benchmarks.fanout.servers import ROOT, free_port, program, settings_of
 
 LIMIT_S = 120
@@ -34,34 +34,6 @@ VARIANTS = {
     "memory-50": ("memory", 50, 10.0),
 }
 CREATE = "from realtime.feeds.catalog import create_feed\nfor slug in {!r}: create_feed(slug, public=True)"
-
-
-@contextlib.contextmanager
-def beside(module: str, env: dict[str, str], *words: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of this benchmark, which ends with its input."""
-    with subprocess.Popen(
-        [sys.executable, "-m", module, *words],
-        cwd=ROOT, env=os.environ | env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def told(process: subprocess.Popen[str]) -> Any:
-    """The next line that it prints."""
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    if not line:
-        raise RuntimeError(f"{process.args!r} ended")
-    return json.loads(line)
-
-
-def tell(process: subprocess.Popen[str], words: Any) -> None:
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(words) + "\n")
-    process.stdin.flush()
 
 
 def storm(name: str, clients: int, within_s: float, folder: Path, redis_url: str) -> dict[str, Any]:
@@ -81,9 +53,9 @@ def storm(name: str, clients: int, within_s: float, folder: Path, redis_url: str
     with contextlib.ExitStack() as stack:
         first = stack.enter_context(program(serve, port, cores[0], env, log))
         publisher = stack.enter_context(
-            beside("benchmarks.storm.publisher", env, *slugs, "--rate", str(rate), *here)
+            beside("benchmarks.storm.publisher", *slugs, "--rate", str(rate), *here, env=env)
         )
-        load = stack.enter_context(beside("benchmarks.storm.clients", {}, str(port), *slugs, *counts, *here))
+        load = stack.enter_context(beside("benchmarks.storm.clients", str(port), *slugs, *counts, *here))
         told(load)
         time.sleep(CALM_S)
         first.kill()

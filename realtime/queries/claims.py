@@ -7,7 +7,7 @@ Feeds of one base are held together.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
@@ -22,18 +22,19 @@ CLAIM_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A feed that this engine fills."""
+    """A feed that this engine fills. `last_ok_at` is when its value was last published as the present one."""
 
     feed_id: int
     slug: str
     base: str
+    last_ok_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
     """What is to be kept of the evaluations of one feed since the last note of it.
 
-    kept      its value is the present one
+    kept      it has been filled: its value is the present one, or it says why it has none
     reason    why it fails; empty: it does not
     """
 
@@ -43,6 +44,15 @@ class Note:
     unheard: int
     duration_ms: float
     reason: str
+
+    def and_then(self, later: Note) -> Note:
+        """Both as one: the counts of both, and how the later one found it."""
+        return replace(
+            later,
+            kept=self.kept or later.kept,
+            evaluations=self.evaluations + later.evaluations,
+            unheard=self.unheard + later.unheard,
+        )
 
 
 def needs_hold(engine: str, now: datetime) -> bool:
@@ -88,15 +98,16 @@ def hold(engine: str, now: datetime) -> tuple[list[Held], list[Held]]:
 
 
 def _held(rows: QuerySet[Demand]) -> list[Held]:
-    return [Held(*row) for row in rows.order_by("feed_id").values_list("feed_id", "feed__slug", "base")]
+    columns = ("feed_id", "feed__slug", "base", "feed__last_ok_at")
+    return [Held(*row) for row in rows.order_by("feed_id").values_list(*columns)]
 
 
-def note(engine: str, notes: Collection[Note]) -> None:
+def save_notes(engine: str, notes: Collection[Note]) -> None:
     """Keep what is known of evaluations, of feeds that this engine still holds."""
     table = connection.ops.quote_name(Demand._meta.db_table)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.executemany(
-            f"UPDATE {table} SET kept = %s, evaluations = evaluations + %s, unheard = unheard + %s, "  # noqa: S608
+            f"UPDATE {table} SET kept = kept OR %s, evaluations = evaluations + %s, unheard = unheard + %s, "  # noqa: S608
             "duration_ms = %s, reason = %s WHERE feed_id = %s AND engine = %s",
             [
                 (

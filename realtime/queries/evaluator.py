@@ -103,7 +103,7 @@ class Evaluator:
                     self._held_until = asked_at + CLAIM_S
                     self._take(held)
                     if unwanted:
-                        await self._publisher.pause([each.feed_id for each in unwanted])
+                        await self._publisher.pause(unwanted)
             except Unavailable:
                 logger.warning("queries_not_claimed")
             with contextlib.suppress(TimeoutError):
@@ -114,6 +114,7 @@ class Evaluator:
         by_base: defaultdict[str, dict[int, str]] = defaultdict(dict)
         for each in held:
             by_base[each.base][each.feed_id] = each.slug[len(each.base) + 1 :]
+        last_ok_at = {each.feed_id: each.last_ok_at for each in held}
         for base in self._lines.keys() - by_base.keys():
             gone = self._lines.pop(base)
             gone.cancel_timer()
@@ -124,7 +125,7 @@ class Evaluator:
                 line = self._lines[base] = Line(
                     base, first_s=conf().query_first_ms / 1000, sustained_s=conf().query_sustained_ms / 1000
                 )
-            if line.hold(feeds):
+            if line.hold(feeds, last_ok_at):
                 line.evaluate_at = self._loop.time()
                 self._schedule(line)
 
@@ -142,9 +143,14 @@ class Evaluator:
             line.timer = self._loop.call_at(line.due, self._start, line)
 
     def _start(self, line: Line) -> None:
+        run = self._run(line)
+        try:
+            self._tasks.create_task(run, name=f"headwater query {line.base}")
+        except RuntimeError:  # the engine is ending: another one will evaluate it
+            run.close()
+            return
         line.pace.running = True
         self._under_way.add(line)
-        self._tasks.create_task(self._run(line), name=f"headwater query {line.base}")
 
     async def _run(self, line: Line) -> None:
         lane = self._slow if line.slow else self._quick
@@ -155,15 +161,16 @@ class Evaluator:
             took_s = self._loop.time() - began
         line.slow = took_s > QUICK_S
         wait_s = conf().query_recheck_s * random.uniform(0.9, 1.1)  # noqa: S311 - spread, not a secret
+        footprint = result.outcome.footprint if isinstance(result, Evaluation) else None
         if self._lines.get(line.base) is not line or self._loop.time() > self._held_until:
-            wait_s = LOOK_EVERY_S  # somebody else's by now, or soon
+            footprint, wait_s = None, LOOK_EVERY_S  # somebody else's by now, or soon: nothing is told
         elif isinstance(result, QueryTooSlow) and lane is self._quick and lane.limit_s < self._slow.limit_s:
             line.slow, wait_s = True, 0.0  # once more, with all the time that it may have
         elif isinstance(result, HeadwaterError):
             wait_s = await self._publisher.fail(line, result, took_s=took_s)
         else:
             wait_s = await self._publish(line, result, wait_s, took_s=took_s)
-        line.ended(result.outcome.footprint if isinstance(result, Evaluation) else None, self._loop.time())
+        line.ended(footprint, self._loop.time())
         line.evaluate_at = self._loop.time() + wait_s
         self._under_way.discard(line)
         if self._lines.get(line.base) is line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from .changes import EVERYTHING, Change, Footprint, affects
 from .pace import Pace
@@ -22,12 +23,13 @@ class Line:
     slow          it takes longer than others should wait for it
     failures      in a row; while there are some, changes do not hasten the next try
     told          the text that each feed was last published with, by the feed's id
+    last_ok_at    when each feed's value was last found to be the present one, by the feed's id
     heard         a change was heard that no result has shown yet
     """
 
     __slots__ = (
-        *("base", "evaluate_at", "failures", "feeds", "footprint", "heard", "pace", "slow"),
-        *("timer", "told", "_meanwhile"),
+        *("base", "evaluate_at", "failures", "feeds", "footprint", "heard", "last_ok_at", "pace"),
+        *("slow", "timer", "told", "_meanwhile"),
     )
 
     def __init__(self, base: str, *, first_s: float, sustained_s: float) -> None:
@@ -39,15 +41,17 @@ class Line:
         self.slow = False
         self.failures = 0
         self.told: dict[int, str] = {}
+        self.last_ok_at: dict[int, datetime | None] = {}
         self.heard = False
         self.timer: asyncio.TimerHandle | None = None
         self._meanwhile: list[Change] = []
 
-    def hold(self, feeds: Mapping[int, str]) -> bool:
+    def hold(self, feeds: Mapping[int, str], last_ok_at: Mapping[int, datetime | None]) -> bool:
         """These are its feeds from now on; whether one of them is new here."""
         new = feeds.keys() - self.feeds.keys()
         self.feeds = feeds
         self.told = {feed_id: text for feed_id, text in self.told.items() if feed_id in feeds}
+        self.last_ok_at = {id_: self.last_ok_at.get(id_, last_ok_at[id_]) for id_ in feeds}
         return bool(new)
 
     @property

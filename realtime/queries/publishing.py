@@ -7,7 +7,9 @@ import contextlib
 import json
 import logging
 import random
-from datetime import timedelta
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
@@ -16,7 +18,7 @@ from realtime.errors import HeadwaterError, NotFound, QueryFailed, Unavailable
 from realtime.feeds.runtime import Feeds
 from realtime.feeds.store import Health, Write
 
-from .claims import Note, note
+from .claims import Held, Note, save_notes
 from .evaluation import Evaluation
 from .line import Line
 
@@ -51,11 +53,11 @@ class Publisher:
                 texts[feed_id] = evaluation.outcome.text
             elif block in evaluation.painted:
                 texts[feed_id] = evaluation.painted[block]
-        writes = []
+        writes, counted = [], {}
         for feed_id, text in texts.items():
             before = line.told.get(feed_id)
             if isinstance(text, HeadwaterError):
-                writes.append(Write(feed_id, health=_failing(text, None)))
+                writes.append(Write(feed_id, health=_failing(text, line.last_ok_at[feed_id])))
             elif text != before or unheard:
                 tags = json.dumps({"key": ",".join(key)}) if key and not line.feeds[feed_id] else ""
                 writes.append(Write(feed_id, text, Health("fresh", now, None), tags=tags))
@@ -68,9 +70,14 @@ class Publisher:
             if missed:
                 logger.warning("change_unheard query=%s", line.base)
             reason = _reason(text) if isinstance(text, HeadwaterError) else ""
-            self._note(feed_id, took_s, reason, unheard=missed, news=before is None)
+            counted[feed_id] = self._count(feed_id, took_s, reason, missed=missed)
         await self._write(writes)
-        for feed_id, text in texts.items():
+        for feed_id in texts.keys() & line.feeds.keys():  # some may have been let go meanwhile
+            text = texts[feed_id]
+            if feed_id not in line.told:
+                self._keep(counted[feed_id])
+            if isinstance(text, str):
+                line.last_ok_at[feed_id] = now
             line.told[feed_id] = text if isinstance(text, str) else ""
         if line.failures:
             logger.info("query_recovered query=%s failures=%d", line.base, line.failures)
@@ -85,24 +92,24 @@ class Publisher:
         wait_s = min(doubled, conf().backoff_cap_s) * random.uniform(0.75, 1.25)  # noqa: S311
         reason = _reason(error)
         log = logger.warning if line.failures == 1 else logger.debug
-        log(
-            "query_failed query=%s code=%s failures=%d\n%s",
-            line.base,
-            error.code,
-            line.failures,
-            _reason(error),
-        )
+        log("query_failed query=%s code=%s failures=%d\n%s", line.base, error.code, line.failures, reason)
         line.told.clear()
-        for feed_id in line.feeds:
-            self._note(feed_id, took_s, reason, unheard=False, news=True)
+        feed_ids = list(line.feeds)
+        counted = [self._count(feed_id, took_s, reason) for feed_id in feed_ids]
         with contextlib.suppress(Unavailable):
-            await self._write([Write(feed_id, health=_failing(error, wait_s)) for feed_id in line.feeds])
+            await self._write(
+                [Write(id_, health=_failing(error, line.last_ok_at[id_], wait_s)) for id_ in feed_ids]
+            )
+            for note in counted:
+                self._keep(note)
         return wait_s
 
-    async def pause(self, feed_ids: list[int]) -> None:
+    async def pause(self, unwanted: Sequence[Held]) -> None:
         """Nobody watches these any more: they are not kept true, and say so to whoever looks."""
         with contextlib.suppress(Unavailable):
-            await self._write([Write(feed_id, health=Health("paused", None, None)) for feed_id in feed_ids])
+            await self._write(
+                [Write(each.feed_id, health=Health("paused", each.last_ok_at, None)) for each in unwanted]
+            )
 
     async def _write(self, writes: list[Write]) -> None:
         """Commit them all. A feed that is gone needs nothing; raises Unavailable."""
@@ -111,18 +118,27 @@ class Publisher:
             if isinstance(result, BaseException) and not isinstance(result, NotFound):
                 raise result
 
-    def _note(self, feed_id: int, took_s: float, reason: str, *, unheard: bool, news: bool) -> None:
-        old = self._notes.get(feed_id)
-        self._notes[feed_id] = Note(
+    def _count(self, feed_id: int, took_s: float, reason: str = "", *, missed: bool = False) -> Note:
+        """Note an evaluation before its result is committed: who sees the result finds it counted."""
+        note = Note(
             feed_id,
-            kept=True,
-            evaluations=1 + (old.evaluations if old else 0),
-            unheard=unheard + (old.unheard if old else 0),
+            kept=False,
+            evaluations=1,
+            unheard=int(missed),
             duration_ms=round(took_s * 1000, 1),
             reason=reason,
         )
-        if news:
-            self._news.set()
+        self._add(note)
+        return note
+
+    def _keep(self, counted: Note) -> None:
+        """Note, after the commit, that the feed is filled: somebody may be waiting for that."""
+        self._add(replace(counted, kept=True, evaluations=0, unheard=0))
+        self._news.set()
+
+    def _add(self, note: Note) -> None:
+        before = self._notes.get(note.feed_id)
+        self._notes[note.feed_id] = note if before is None else before.and_then(note)
 
     async def keep_notes(self) -> None:
         """Keep the notes, for ever. A database that is away gets them later."""
@@ -139,16 +155,18 @@ class Publisher:
         if not notes:
             return
         try:
-            await self._feeds.database.write(note, self._name, list(notes.values()))
+            await self._feeds.database.write(save_notes, self._name, list(notes.values()))
         except Unavailable:
-            self._notes = notes | self._notes
+            later, self._notes = self._notes, notes
+            for note in later.values():
+                self._add(note)
             await asyncio.sleep(FIRST_RETRY_S)
             self._news.set()
 
 
-def _failing(error: HeadwaterError, wait_s: float | None) -> Health:
+def _failing(error: HeadwaterError, last_ok_at: datetime | None, wait_s: float | None = None) -> Health:
     next_at = timezone.now() + timedelta(seconds=wait_s) if wait_s is not None else None
-    return Health("failing", None, next_at, error.message)
+    return Health("failing", last_ok_at, next_at, error.message)
 
 
 def _reason(error: HeadwaterError) -> str:

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from realtime.feeds.models import Demand, Feed
-from realtime.queries.claims import CLAIM_S, Note, hold, needs_hold, note, release
+from realtime.queries.claims import CLAIM_S, Note, hold, needs_hold, release, save_notes
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def test_feeds_of_one_base_are_held_by_the_same_engine() -> None:
 def test_what_a_dead_engine_held_is_free_once_its_claim_is_over_and_no_more_counts_as_kept() -> None:
     demand = wanted("query:a")
     held("dead")
-    note("dead", [Note(demand.pk, kept=True, evaluations=1, unheard=0, duration_ms=1, reason="")])
+    save_notes("dead", [Note(demand.pk, kept=True, evaluations=1, unheard=0, duration_ms=1, reason="")])
     assert held("other", LATER) == {"query:a"}
     demand.refresh_from_db()
     assert (demand.engine, demand.kept) == ("other", False)
@@ -81,9 +81,34 @@ def test_notes_add_up_and_only_the_holder_may_make_them() -> None:
     demand = wanted("query:a")
     held("one")
     mine = Note(demand.pk, kept=True, evaluations=2, unheard=1, duration_ms=3.5, reason="why")
-    note("one", [mine])
-    note("one", [mine])
-    note("two", [mine])
+    save_notes("one", [mine])
+    save_notes("one", [mine])
+    save_notes("two", [mine])
     demand.refresh_from_db()
     assert (demand.kept, demand.evaluations, demand.unheard) == (True, 4, 2)
     assert (demand.duration_ms, demand.reason) == (3.5, "why")
+
+
+def test_a_note_of_an_evaluation_that_is_not_committed_yet_takes_nothing_back() -> None:
+    demand = wanted("query:a")
+    held("one")
+    filled = Note(demand.pk, kept=True, evaluations=1, unheard=0, duration_ms=1, reason="")
+    save_notes("one", [filled])
+    save_notes("one", [Note(demand.pk, kept=False, evaluations=1, unheard=0, duration_ms=2, reason="")])
+    demand.refresh_from_db()
+    assert (demand.kept, demand.evaluations, demand.duration_ms) == (True, 2, 2)
+
+
+def test_two_notes_of_one_feed_are_one_with_the_counts_of_both_and_the_later_findings() -> None:
+    first = Note(1, kept=True, evaluations=2, unheard=1, duration_ms=9, reason="why")
+    later = Note(1, kept=False, evaluations=3, unheard=1, duration_ms=4, reason="")
+    both = Note(1, kept=True, evaluations=5, unheard=2, duration_ms=4, reason="")
+    assert first.and_then(later) == both
+
+
+def test_what_is_held_and_what_is_let_go_know_when_their_value_was_last_true() -> None:
+    demand = wanted("query:a", until=timedelta(seconds=1))
+    Feed.objects.filter(pk=demand.pk).update(last_ok_at=NOW)
+    (mine,), _ = hold("one", NOW)
+    _, (let_go,) = hold("one", NOW + timedelta(seconds=2))
+    assert (mine.last_ok_at, let_go.last_ok_at) == (NOW, NOW)

@@ -16,7 +16,7 @@ from realtime.queries import registry
 from realtime.queries.changes import Change
 from realtime.queries.evaluator import Evaluator
 from realtime.queries.registry import live_query
-from tests.queries.test_evaluator import (
+from tests.queries.evaluating import (
     customer,
     evaluating,
     is_kept,

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from docs.examples.orders.models import Customer, Order
-from realtime.feeds.demand import ENGINES, WANTED_SIGNAL
+from docs.examples.orders.models import Order
 from realtime.feeds.journal import history
-from realtime.feeds.models import Demand, Feed
-from realtime.feeds.runtime import Feeds, signal_now
-from realtime.feeds.supervision import Supervisor
+from realtime.feeds.models import Demand
+from realtime.feeds.runtime import Feeds
 from realtime.queries import registry
 from realtime.queries.evaluator import Evaluator
+from realtime.queries.line import Line
 from realtime.queries.registry import live_query
-from tests.services import wait_until
+from tests.queries.evaluating import (
+    customer,
+    evaluating,
+    is_kept,
+    newest,
+    order,
+    row_of,
+    until,
+    values,
+    want,
+    write,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -30,66 +39,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def own_queries(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test declares is forgotten after it."""
     monkeypatch.setattr(registry, "_queries", dict(registry._queries))
-
-
-@asynccontextmanager
-async def evaluating(feeds: Feeds, name: str = "one") -> AsyncIterator[None]:
-    """An engine's evaluator, by itself."""
-    supervisor = Supervisor()
-    evaluator = Evaluator(feeds, name=name)
-    supervisor.spawn("live queries", evaluator.run)
-    try:
-        yield
-    finally:
-        await supervisor.aclose()
-        await evaluator.aclose()
-
-
-def want(name: str, *, for_s: float = 3600) -> int:
-    """Somebody watches this query; its feed's id."""
-    feed, _ = Feed.objects.get_or_create(slug=name, defaults={"title": name, "kind": Feed.Kind.QUERY})
-    until = timezone.now() + timedelta(seconds=for_s)
-    base = name.partition("#")[0]
-    Demand.objects.update_or_create(feed=feed, defaults={"base": base, "wanted_until": until})
-    signal_now(ENGINES, {"kind": WANTED_SIGNAL})
-    return int(feed.pk)
-
-
-def customer(name: str = "Ana") -> int:
-    return int(Customer.objects.create(name=name).pk)
-
-
-def order(of: int, total: int = 1) -> int:
-    return int(Order.objects.create(customer_id=of, total=total).pk)
-
-
-def values(feed_id: int) -> list[Any]:
-    """All that was published, in order."""
-    return [json.loads(each.data) for each in history(feed_id, limit=1000)]
-
-
-def newest(feed_id: int) -> Any:
-    said = values(feed_id)
-    return said[-1] if said else None
-
-
-def row_of(feed_id: int) -> tuple[Feed, Demand]:
-    return Feed.objects.get(pk=feed_id), Demand.objects.get(pk=feed_id)
-
-
-async def until(feeds: Feeds, looks: Callable[[], object], what: str) -> None:
-    """Return when `looks` is true. Another thread looks."""
-    await feeds.database.read(wait_until, lambda: bool(looks()), what)
-
-
-async def write(feeds: Feeds, unit: Callable[..., Any], *args: Any) -> Any:
-    return await feeds.database.write(unit, *args)
-
-
-async def is_kept(feeds: Feeds, *feed_ids: int) -> None:
-    await until(
-        feeds, lambda: Demand.objects.filter(pk__in=feed_ids, kept=True).count() == len(feed_ids), "kept"
-    )
 
 
 async def test_what_is_watched_is_evaluated_and_published_with_the_key_of_its_rows(feeds: Feeds) -> None:
@@ -274,3 +223,43 @@ async def test_a_name_that_no_query_has_fails_alone(feeds: Feeds) -> None:
         await is_kept(feeds, lost, found)
     assert (await feeds.database.read(row_of, lost))[0].state == "failing"
     assert (await feeds.database.read(row_of, found))[0].state == "fresh"
+
+
+async def test_an_evaluation_that_is_due_while_the_engine_ends_is_not_begun(feeds: Feeds) -> None:
+    evaluator = Evaluator(feeds, name="one")
+    async with asyncio.TaskGroup() as evaluator._tasks:
+        pass
+    line = Line("query:recent-orders", first_s=0.02, sustained_s=0.25)
+    evaluator._start(line)
+    assert not line.pace.running
+    assert not evaluator._under_way
+    await evaluator.aclose()
+
+
+async def test_a_result_that_came_after_the_claim_was_over_is_not_told_and_forgets_no_change(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from realtime.queries import evaluator as module
+
+    real = module.CLAIM_S
+    monkeypatch.setattr(module, "CLAIM_S", -1.0)
+    ended: list[object] = []
+    monkeypatch.setattr(Line, "ended", spied(Line.ended, ended))
+    feed_id = await write(feeds, want, "query:recent-orders")
+    async with evaluating(feeds):
+        await until(feeds, lambda: bool(ended), "an evaluation ended")
+        assert ended[0] is None
+        assert await feeds.database.read(values, feed_id) == []
+        monkeypatch.setattr(module, "CLAIM_S", real)
+        await is_kept(feeds, feed_id)
+    assert ended[-1] is not None
+
+
+def spied(method: Callable[..., None], seen: list[object]) -> Callable[..., None]:
+    """The method, and what it was called with."""
+
+    def calls(line: Line, footprint: object, now: float) -> None:
+        seen.append(footprint)
+        method(line, footprint, now)
+
+    return calls

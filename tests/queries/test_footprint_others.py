@@ -15,20 +15,20 @@ from django.test.utils import isolate_apps
 
 from realtime.queries.changes import Reads
 from realtime.queries.footprint import NotDerivable, footprint_of
-from tests.queries.library.models import Book, Mark
+from tests.queries.bookshop.models import Book, Mark
 
-BOOK, MARK = "library_book", "library_mark"
+BOOK, MARK = "bookshop_book", "bookshop_mark"
 
 
 class Odd(models.Func):
     """Somebody's own SQL, which may name any column."""
 
     def as_sql(self, *args: Any, **kwargs: Any) -> tuple[str, list[Any]]:
-        return '("library_book"."pages" % 2)', []
+        return '("bookshop_book"."pages" % 2)', []
 
 
 @pytest.mark.parametrize(
-    "odd", [Odd(), models.Func("pk", template='"library_book"."pages" + %(expressions)s')]
+    "odd", [Odd(), models.Func("pk", template='"bookshop_book"."pages" + %(expressions)s')]
 )
 def test_expressions_of_others_read_their_tables_whole(odd: models.Func) -> None:
     queryset = Book.objects.annotate(odd=models.ExpressionWrapper(odd, models.IntegerField()))
@@ -37,20 +37,20 @@ def test_expressions_of_others_read_their_tables_whole(odd: models.Func) -> None
     assert not reads[BOOK].equals
 
 
-@isolate_apps("tests.queries.library")
+@isolate_apps("tests.queries.bookshop")
 def test_text_that_another_collation_compares_is_not_certain() -> None:
     class Word(models.Model):
         text = models.CharField(max_length=9, db_collation="nocase")
         plain = models.CharField(max_length=9)
 
         class Meta:
-            app_label = "library"
+            app_label = "bookshop"
 
-    assert not footprint_of(Word.objects.filter(text="a"))["library_word"].equals
-    assert footprint_of(Word.objects.filter(plain="a"))["library_word"].equals == {"plain": {"a"}}
+    assert not footprint_of(Word.objects.filter(text="a"))["bookshop_word"].equals
+    assert footprint_of(Word.objects.filter(plain="a"))["bookshop_word"].equals == {"plain": {"a"}}
 
 
-@isolate_apps("tests.queries.library")
+@isolate_apps("tests.queries.bookshop")
 def test_fields_and_lookups_of_others_are_not_certain() -> None:
     class Loud(models.CharField):
         """Its lookups are those of Django, but who knows what its values become."""
@@ -60,17 +60,17 @@ def test_fields_and_lookups_of_others_are_not_certain() -> None:
         plain = models.CharField(max_length=9)
 
         class Meta:
-            app_label = "library"
+            app_label = "bookshop"
 
     class Same(Exact):
         """Its SQL may be anything."""
 
-    assert not footprint_of(Word.objects.filter(text="a"))["library_word"].equals
-    reads = footprint_of(Word.objects.filter(Same(F("plain"), "a"), plain="b").values("id"))["library_word"]
+    assert not footprint_of(Word.objects.filter(text="a"))["bookshop_word"].equals
+    reads = footprint_of(Word.objects.filter(Same(F("plain"), "a"), plain="b").values("id"))["bookshop_word"]
     assert (reads.columns, reads.equals) == (None, {})
 
 
-@isolate_apps("tests.queries.library")
+@isolate_apps("tests.queries.bookshop")
 def test_both_columns_of_a_composite_key_are_read() -> None:
     class Seat(models.Model):
         pk = models.CompositePrimaryKey("row", "place")
@@ -80,10 +80,10 @@ def test_both_columns_of_a_composite_key_are_read() -> None:
         unread = models.IntegerField()
 
         class Meta:
-            app_label = "library"
+            app_label = "bookshop"
 
     seats = Seat.objects.filter(pk=(F("other"), 1)).values("place")
-    assert footprint_of(seats) == {"library_seat": Reads(frozenset({"row", "place", "other"}))}
+    assert footprint_of(seats) == {"bookshop_seat": Reads(frozenset({"row", "place", "other"}))}
 
 
 @pytest.mark.django_db
@@ -101,7 +101,7 @@ def test_prefetching_a_generic_relation_reads_its_table_and_the_other_way_is_ref
         footprint_of(Mark.objects.prefetch_related("marked"))
 
 
-@isolate_apps("tests.queries.library")
+@isolate_apps("tests.queries.bookshop")
 def test_managers_that_prefetch_each_other_come_to_an_end() -> None:
     class Towards(models.Manager):
         def get_queryset(self) -> models.QuerySet[Any]:
@@ -112,7 +112,7 @@ def test_managers_that_prefetch_each_other_come_to_an_end() -> None:
         objects = Towards()
 
         class Meta:
-            app_label = "library"
+            app_label = "bookshop"
 
     class Right(models.Model):
         other = "left__rights"
@@ -120,9 +120,9 @@ def test_managers_that_prefetch_each_other_come_to_an_end() -> None:
         objects = Towards()
 
         class Meta:
-            app_label = "library"
+            app_label = "bookshop"
 
-    assert footprint_of(Left.objects.all()) == {"library_left": Reads(), "library_right": Reads()}
+    assert footprint_of(Left.objects.all()) == {"bookshop_left": Reads(), "bookshop_right": Reads()}
 
 
 class _Several(models.QuerySet[Any]):

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from realtime.queries.changes import Change, affects, text_of
 from realtime.queries.footprint import footprint_of
 from realtime.queries.instances import row_of, shape_of
-from tests.queries.library.models import Author, Book
-from tests.queries.library.questions import questions
-from tests.queries.library.writes import MODELS, Write, books, fill, some, writes
+from tests.queries.bookshop.models import Author, Book
+from tests.queries.bookshop.questions import questions
+from tests.queries.bookshop.writes import MODELS, Write, books, fill, some, writes
 
 Table = dict[Any, dict[str, Any]]
 TOLD = (models.IntegerField, models.BooleanField, models.UUIDField, models.CharField, models.ForeignKey)

@@ -15,14 +15,15 @@ from django.db.models.functions import Lower, Rank
 from docs.examples.orders.models import Customer, Order
 from realtime.queries.changes import Change, affects
 from realtime.queries.footprint import footprint_of
-from tests.queries.library.models import Author, Book, LentBook, Loan, Novel
+from tests.queries.bookshop.models import Author, Book, LentBook, Loan, Novel
 
 pytestmark = pytest.mark.database  # what values are as text differs
 
 OF_42 = Order.objects.filter(customer_id=42).values("id", "total", "customer__name")
 CODE = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
-AUTHOR, BOOK, GENRE, BOOK_GENRES = "library_author", "library_book", "library_genre", "library_book_genres"
-NOVEL, LOAN = "library_novel", "library_loan"
+AUTHOR, BOOK, GENRE = "bookshop_author", "bookshop_book", "bookshop_genre"
+BOOK_GENRES = "bookshop_book_genres"
+NOVEL, LOAN = "bookshop_novel", "bookshop_loan"
 
 
 def equals_in(queryset: QuerySet[Any]) -> dict[str, dict[str, set[str | None]]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from realtime.queries.changes import EVERYTHING, Change, Reads
 from realtime.queries.line import MEANWHILE_LIMIT, NEVER, Line
 
 ORDERS = {"orders": Reads()}
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ORDER, CUSTOMER = Change("orders"), Change("customers")
 
 
@@ -60,10 +63,13 @@ def test_while_a_query_fails_changes_do_not_hasten_its_next_try() -> None:
 
 def test_a_new_feed_of_a_base_is_untold_and_one_that_went_is_forgotten() -> None:
     one = line()
-    assert one.hold({1: ""})
+    assert one.hold({1: ""}, {1: None})
     one.told[1] = "[]"
+    one.last_ok_at[1] = NOON
     assert not one.untold
-    assert one.hold({1: "", 2: "page.html:00000000"})
+    assert one.hold({1: "", 2: "page.html:00000000"}, {1: None, 2: None})
     assert one.untold
-    assert not one.hold({2: "page.html:00000000"})
+    assert one.last_ok_at == {1: NOON, 2: None}
+    assert not one.hold({2: "page.html:00000000"}, {2: NOON})
     assert one.told == {}
+    assert one.last_ok_at == {2: None}

@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
                         null=True,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="pupils",
-                        to="library.author",
+                        to="bookshop.author",
                     ),
                 ),
             ],
@@ -82,12 +82,12 @@ class Migration(migrations.Migration):
                         parent_link=True,
                         primary_key=True,
                         serialize=False,
-                        to="library.book",
+                        to="bookshop.book",
                     ),
                 ),
                 ("plot", models.CharField(max_length=20)),
             ],
-            bases=("library.book",),
+            bases=("bookshop.book",),
         ),
         migrations.AddField(
             model_name="book",
@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                 null=True,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="books",
-                to="library.author",
+                to="bookshop.author",
             ),
         ),
         migrations.CreateModel(
@@ -107,12 +107,12 @@ class Migration(migrations.Migration):
                 "indexes": [],
                 "constraints": [],
             },
-            bases=("library.book",),
+            bases=("bookshop.book",),
         ),
         migrations.AddField(
             model_name="book",
             name="genres",
-            field=models.ManyToManyField(related_name="books", to="library.genre"),
+            field=models.ManyToManyField(related_name="books", to="bookshop.genre"),
         ),
         migrations.CreateModel(
             name="Loan",
@@ -127,7 +127,7 @@ class Migration(migrations.Migration):
                 (
                     "book",
                     models.OneToOneField(
-                        on_delete=django.db.models.deletion.CASCADE, related_name="loan", to="library.book"
+                        on_delete=django.db.models.deletion.CASCADE, related_name="loan", to="bookshop.book"
                     ),
                 ),
             ],

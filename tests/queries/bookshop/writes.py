@@ -1,4 +1,4 @@
-"""Rows of a small library, and one change of them, as hypothesis draws both."""
+"""Rows of a small bookshop, and one change of them, as hypothesis draws both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any queryset over the library, as hypothesis draws it."""
+"""Any queryset over the bookshop, as hypothesis draws it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from realtime.conf import conf
@@ -21,8 +21,8 @@ from realtime.errors import HeadwaterError, NotFound, Unavailable
 
 from .announcement import Announcement
 from .database import Database
+from .feed_rows import Row, insert_entries, lock, save
 from .idempotency import Key, find_made, keep_made
-from .models import Feed, JournalEntry
 from .position import Position
 from .publication import Publication, State, Status, digest_of, encode_data
 
@@ -70,42 +70,6 @@ class Written:
     status: Status | None
 
 
-class _Row:
-    """A feed's columns while a batch is applied to them, under the row's lock."""
-
-    __slots__ = ("digest", "epoch", "error", "last_ok_at", "next_poll_at", "offset", "rev", "state")
-
-    def __init__(self, columns: tuple[Any, ...]) -> None:
-        (
-            self.epoch,
-            self.offset,
-            self.digest,
-            self.state,
-            self.rev,
-            self.last_ok_at,
-            self.next_poll_at,
-            self.error,
-        ) = columns
-
-    def publish(self, write: Write, data: str, now: datetime) -> Publication | None:
-        digest = digest_of(data)
-        if digest == self.digest and not write.always:
-            return None
-        self.digest = digest
-        self.offset += 1
-        return Publication(write.feed_id, self.epoch, self.offset, now, data, write.info, write.tags)
-
-    def set_health(self, health: Health, *, published: bool) -> Status | None:
-        """Every write tells watchers something: an update, a status, or both if the state changed."""
-        changed = (health.state, health.error[:500]) != (self.state, self.error)
-        self.state, self.error = health.state, health.error[:500]
-        self.last_ok_at, self.next_poll_at = health.last_ok_at, health.next_poll_at
-        if published and not changed:
-            return None
-        self.rev += 1
-        return Status(self.rev, health.state, self.last_ok_at, self.next_poll_at, self.error)
-
-
 def commit(writes: Sequence[Write]) -> list[Written | NotFound]:
     """Record all writes in one transaction, in the order given; a feed that is gone fails alone.
 
@@ -114,23 +78,7 @@ def commit(writes: Sequence[Write]) -> list[Written | NotFound]:
     """
     feed_ids = sorted({write.feed_id for write in writes})
     with transaction.atomic():
-        rows = {
-            columns[0]: _Row(columns[1:])
-            for columns in Feed.objects.select_for_update()
-            .filter(pk__in=feed_ids)
-            .order_by("pk")
-            .values_list(
-                "pk",
-                "epoch",
-                "offset",
-                "digest",
-                "state",
-                "status_rev",
-                "last_ok_at",
-                "next_poll_at",
-                "error",
-            )
-        }
+        rows = lock(feed_ids)
         now = timezone.now()
         keys = {(write.feed_id, write.key) for write in writes if write.key}
         made = find_made(keys, now) if keys else {}
@@ -138,75 +86,45 @@ def commit(writes: Sequence[Write]) -> list[Written | NotFound]:
         results = [_apply(rows, write, now, made) for write in writes]
         if made.keys() - repeated:
             keep_made({key: made[key] for key in made.keys() - repeated}, now)
-        _insert([result.publication for result in results if isinstance(result, Written)], now)
-        _save(rows)
+        insert_entries([result.publication for result in results if isinstance(result, Written)], now)
+        save(rows)
     return results
 
 
 def _apply(
-    rows: dict[int, _Row], write: Write, now: datetime, made: dict[Key, Position]
+    rows: dict[int, Row], write: Write, now: datetime, made: dict[Key, Position]
 ) -> Written | NotFound:
     row = rows.get(write.feed_id)
     if row is None:
         return NotFound("This feed does not exist any more.")
     if write.key and (write.feed_id, write.key) in made:
         return Written(made[write.feed_id, write.key], None, None)
-    publication = row.publish(write, write.data, now) if write.data is not None else None
-    status = row.set_health(write.health, published=publication is not None) if write.health else None
+    publication = _publish(row, write, write.data, now) if write.data is not None else None
+    status = _set_health(row, write.health, published=publication is not None) if write.health else None
     position = Position(row.epoch, row.offset)
     if write.key:
         made[write.feed_id, write.key] = position
     return Written(position, publication, status)
 
 
-def _insert(publications: Sequence[Publication | None], now: datetime) -> None:
-    """Write the entries, all of one time. With model instances and `bulk_create` it costs twice as much."""
-    rows = [(p.feed_id, p.offset, p.data, p.info, p.tags) for p in publications if p is not None]
-    if not rows:
-        return
-    quote = connection.ops.quote_name
-    names = ("published_at", "feed_id", "offset", "data", "info", "tags")
-    insert = f"INSERT INTO {quote(JournalEntry._meta.db_table)} ({', '.join(map(quote, names))})"
-    at = JournalEntry._meta.get_field("published_at").get_db_prep_save(now, connection)
-    if connection.vendor == "postgresql" and len(rows) > 1:
-        arrays = "%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[]"
-        columns = list(map(list, zip(*rows, strict=True)))
-        _execute(f"{insert} SELECT %s, * FROM unnest({arrays})", [(at, *columns)])  # noqa: S608 - constants
-    else:
-        _execute(f"{insert} VALUES (%s, %s, %s, %s, %s, %s)", [(at, *row) for row in rows])
+def _publish(row: Row, write: Write, data: str, now: datetime) -> Publication | None:
+    digest = digest_of(data)
+    if digest == row.digest and not write.always:
+        return None
+    row.digest = digest
+    row.offset += 1
+    return Publication(write.feed_id, row.epoch, row.offset, now, data, write.info, write.tags)
 
 
-def _save(rows: dict[int, _Row]) -> None:
-    """One prepared statement for all rows: Django's bulk_update costs ten times as much in SQL text."""
-    columns = ("offset", "digest", "state", "status_rev", "last_ok_at", "next_poll_at", "error")
-    quote = connection.ops.quote_name
-    moments = Feed._meta.get_field("last_ok_at")
-    assignments = ", ".join(f"{quote(column)} = %s" for column in columns)
-    _execute(
-        f"UPDATE {quote(Feed._meta.db_table)} SET {assignments} WHERE id = %s",  # noqa: S608 - constants
-        [
-            (
-                row.offset,
-                row.digest,
-                row.state,
-                row.rev,
-                moments.get_db_prep_save(row.last_ok_at, connection),
-                moments.get_db_prep_save(row.next_poll_at, connection),
-                row.error,
-                feed_id,
-            )
-            for feed_id, row in rows.items()
-        ],
-    )
-
-
-def _execute(sql: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Run it for each row. For a single one `executemany` would wait twice more for PostgreSQL's answers."""
-    with connection.cursor() as cursor:
-        if len(rows) == 1:
-            cursor.execute(sql, rows[0])
-        else:
-            cursor.executemany(sql, rows)
+def _set_health(row: Row, health: Health, *, published: bool) -> Status | None:
+    """Every write tells watchers something: an update, a status, or both if the state changed."""
+    changed = (health.state, health.error[:500]) != (row.state, row.error)
+    row.state, row.error = health.state, health.error[:500]
+    row.last_ok_at, row.next_poll_at = health.last_ok_at, health.next_poll_at
+    if published and not changed:
+        return None
+    row.rev += 1
+    return Status(row.rev, health.state, row.last_ok_at, row.next_poll_at, row.error)
 
 
 def announcements(writes: Sequence[Write], results: Sequence[Written | NotFound]) -> list[Announcement]:

@@ -54,6 +54,16 @@ class Reads:
 
 # By table.
 Footprint = Mapping[str, Reads]
+# Its SQL, and its parameters.
+Statement = tuple[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What an evaluation read, and the statements that did: the same ones read the same."""
+
+    statements: tuple[Statement, ...]
+    footprint: Footprint
 
 
 def affects(change: Change, footprint: Footprint) -> bool:

@@ -20,6 +20,7 @@ from realtime.errors import HeadwaterError, NotFound, QueryFailed
 from realtime.feeds.publication import encode_data
 
 from . import blocks
+from .changes import Read
 from .limits import reading
 from .names import Asked, read_name
 from .result import Outcome, outcome_of
@@ -40,16 +41,21 @@ class Evaluation:
     painted: Mapping[str, str | HeadwaterError]
 
 
-def evaluate(name: str, shown: Collection[str] = (), *, limit_s: float) -> Evaluation:
-    """Evaluate the query of that name, with the parameters and the user in it; `shown`: ids of blocks.
+def evaluate(
+    name: str, shown: Collection[str] = (), *, limit_s: float, before: Read | None = None
+) -> Evaluation:
+    """Evaluate the query of that name, with the parameters and the user in it.
+
+    shown    ids of blocks
+    before   what an evaluation of that name has read, which spares this one to find out if it is the same
 
     Raises QueryFailed (QueryTooSlow past `limit_s`), BadInput, NotFound and TooLarge for what is wrong with
     the query or its result, and Django's OperationalError and InterfaceError for a database that is away.
     """
     asked = read_name(name)
     try:
-        with reading(limit_s):
-            outcome = outcome_of(asked, _user(asked))
+        with reading(limit_s) as sent:
+            outcome = outcome_of(asked, _user(asked), sent, before)
     except HeadwaterError:
         raise
     except (OperationalError, InterfaceError) as error:

@@ -161,27 +161,29 @@ class Evaluator:
             took_s = self._loop.time() - began
         line.slow = took_s > QUICK_S
         wait_s = conf().query_recheck_s * random.uniform(0.9, 1.1)  # noqa: S311 - spread, not a secret
-        footprint = result.outcome.footprint if isinstance(result, Evaluation) else None
+        read = result.outcome.read if isinstance(result, Evaluation) else None
         if self._lines.get(line.base) is not line or self._loop.time() > self._held_until:
-            footprint, wait_s = None, LOOK_EVERY_S  # somebody else's by now, or soon: nothing is told
+            read, wait_s = None, LOOK_EVERY_S  # somebody else's by now, or soon: nothing is told
         elif isinstance(result, QueryTooSlow) and lane is self._quick and lane.limit_s < self._slow.limit_s:
             line.slow, wait_s = True, 0.0  # once more, with all the time that it may have
         elif isinstance(result, HeadwaterError):
             wait_s = await self._publisher.fail(line, result, took_s=took_s)
         else:
             wait_s = await self._publish(line, result, wait_s, took_s=took_s)
-        line.ended(footprint, self._loop.time())
+        line.ended(read, self._loop.time())
         line.evaluate_at = self._loop.time() + wait_s
         self._under_way.discard(line)
         if self._lines.get(line.base) is line:
-            if line.footprint is not None:
-                self._readers.put(line, line.footprint)
+            if line.read is not None:
+                self._readers.put(line, line.read.footprint)
             self._schedule(line)
 
     async def _evaluate(self, line: Line, lane: _Lane) -> Evaluation | HeadwaterError:
         shown = [block for block in line.feeds.values() if block]
         try:
-            return await lane.database.read(partial(evaluate, line.base, shown, limit_s=lane.limit_s))
+            return await lane.database.read(
+                partial(evaluate, line.base, shown, limit_s=lane.limit_s, before=line.read)
+            )
         except HeadwaterError as error:
             return error
         except Exception as error:

@@ -12,27 +12,33 @@ from django.db import OperationalError, connection, transaction
 
 from realtime.errors import QueryTooSlow
 
+from .changes import Statement
+
 # How many of SQLite's steps lie between two looks at the clock: some 0.1 ms.
 STEPS = 10_000
 
 
 @contextmanager
-def reading(limit_s: float) -> Iterator[None]:
+def reading(limit_s: float) -> Iterator[list[Statement]]:
     """One moment of the default database, read-only, for at most `limit_s` a statement.
+
+    Yields the statements that were sent so far.
 
     Raises QueryTooSlow when a statement was cancelled for that, and before one that would begin later. In a
     transaction that is under way already, that one's view and rights hold.
     """
     deadline = time.monotonic() + limit_s
+    sent: list[Statement] = []
 
     def in_time(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         if time.monotonic() > deadline:
             raise _too_slow(limit_s)
+        sent.append((sql, params))
         return execute(sql, params, many, context)
 
     try:
         with _moment(limit_s, deadline), connection.execute_wrapper(in_time):
-            yield
+            yield sent
     except OperationalError as error:
         if _was_cancelled(error, deadline):
             raise _too_slow(limit_s) from error

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from .changes import EVERYTHING, Change, Footprint, affects
+from .changes import EVERYTHING, Change, Footprint, Read, affects
 from .pace import Pace
 
 NEVER = float("inf")
@@ -18,7 +18,7 @@ class Line:
     """One base, and the feeds that it fills: its value, and blocks that show it. Times are the loop's.
 
     feeds         the block that each feed shows, by the feed's id; empty: the value itself
-    footprint     what the last evaluation read; None: there was none yet, and its first one is due
+    read          what the last evaluation read; None: there was none yet, and its first one is due
     evaluate_at   when it is to be evaluated although no change was heard
     slow          it takes longer than others should wait for it
     failures      in a row; while there are some, changes do not hasten the next try
@@ -28,7 +28,7 @@ class Line:
     """
 
     __slots__ = (
-        *("base", "evaluate_at", "failures", "feeds", "footprint", "heard", "last_ok_at", "pace"),
+        *("base", "evaluate_at", "failures", "feeds", "heard", "last_ok_at", "pace", "read"),
         *("slow", "timer", "told", "_meanwhile"),
     )
 
@@ -36,7 +36,7 @@ class Line:
         self.base = base
         self.feeds: Mapping[int, str] = {}
         self.pace = Pace(first_s=first_s, sustained_s=sustained_s)
-        self.footprint: Footprint | None = None
+        self.read: Read | None = None
         self.evaluate_at = NEVER
         self.slow = False
         self.failures = 0
@@ -69,7 +69,7 @@ class Line:
             if len(self._meanwhile) > MEANWHILE_LIMIT:
                 self._meanwhile = [EVERYTHING]
             return False
-        if self.footprint is None or not any(affects(change, self.footprint) for change in changes):
+        if self.read is None or not any(affects(change, self.read.footprint) for change in changes):
             return False
         self.pace.heard(now)
         return True
@@ -80,13 +80,13 @@ class Line:
         self.heard = self.heard or self.pace.waits
         self.pace.started(now)
 
-    def ended(self, footprint: Footprint | None, now: float) -> None:
+    def ended(self, read: Read | None, now: float) -> None:
         """It has ended and read this; None: it failed. What was heard meanwhile counts by what it read."""
         self.pace.ended(now)
-        if footprint is not None:
-            self.footprint = footprint
+        if read is not None:
+            self.read = read
             self.heard = False
-            if self.hears(footprint):
+            if self.hears(read.footprint):
                 self.pace.heard(now)
         self._meanwhile.clear()
 

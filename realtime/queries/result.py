@@ -19,7 +19,7 @@ from realtime.conf import conf
 from realtime.errors import BadInput, QueryTooSlow
 from realtime.feeds.publication import encode_data
 
-from .changes import Footprint, Reads, merged
+from .changes import Footprint, Read, Reads, Statement, merged
 from .footprint import NotDerivable, footprint_of
 from .instances import Shape, row_of, shape_of
 from .names import Asked
@@ -34,22 +34,31 @@ _django_types = DjangoJSONEncoder().default
 class Outcome:
     """What an evaluation came to.
 
-    text        the result as JSON
-    key         the names of the values by which its rows are known; empty: it has no such rows
-    value       the result as templates see it: rows are dicts, dates are dates
-    footprint   what was read
+    text     the result as JSON
+    key      the names of the values by which its rows are known; empty: it has no such rows
+    value    the result as templates see it: rows are dicts, dates are dates
+    read     what was read, and by which statements
     """
 
     text: str
     key: tuple[str, ...]
     value: Any
-    footprint: Footprint
+    read: Read
+
+    @property
+    def footprint(self) -> Footprint:
+        """What was read."""
+        return self.read.footprint
 
 
-def outcome_of(asked: Asked, user: User | None) -> Outcome:
+def outcome_of(
+    asked: Asked, user: User | None, sent: Sequence[Statement] = (), before: Read | None = None
+) -> Outcome:
     """Evaluate a query for a user, in this thread and on its connection.
 
-    user   whom a query that takes one is called with
+    user     whom a query that takes one is called with
+    sent     grows with each statement that is sent in this thread; without it, all is derived anew
+    before   of an evaluation before: the same statements read the same, and it is not derived anew
 
     Raises BadInput naming `reads`, `key` or `result` when the query's declaration and its result do not fit
     together, TooLarge, QueryTooSlow when a coroutine outlasts the limit, and whatever the function raises.
@@ -58,7 +67,10 @@ def outcome_of(asked: Asked, user: User | None) -> Outcome:
     result = _call(query, dict(asked.values) | ({"user": user} if query.takes_user else {}))
     value, model = _plain(result)
     text = encode_data(value, limit_bytes=conf().value_limit_bytes, field="result", default=_json_value)
-    return Outcome(text, _key_of(query, value, model), value, _footprint_of(query, result))
+    key = _key_of(query, value, model)
+    if before is None or not sent or before.statements != tuple(sent):
+        before = Read(tuple(sent), _footprint_of(query, result))
+    return Outcome(text, key, value, before)
 
 
 def whole_tables(query: LiveQuery) -> Footprint:

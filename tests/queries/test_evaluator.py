@@ -258,8 +258,8 @@ async def test_a_result_that_came_after_the_claim_was_over_is_not_told_and_forge
 def spied(method: Callable[..., None], seen: list[object]) -> Callable[..., None]:
     """The method, and what it was called with."""
 
-    def calls(line: Line, footprint: object, now: float) -> None:
-        seen.append(footprint)
-        method(line, footprint, now)
+    def calls(line: Line, read: object, now: float) -> None:
+        seen.append(read)
+        method(line, read, now)
 
     return calls

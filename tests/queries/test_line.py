@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from realtime.queries.changes import EVERYTHING, Change, Reads
+from realtime.queries.changes import EVERYTHING, Change, Read, Reads
 from realtime.queries.line import MEANWHILE_LIMIT, NEVER, Line
 
-ORDERS = {"orders": Reads()}
+ORDERS = Read((), {"orders": Reads()})
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 ORDER, CUSTOMER = Change("orders"), Change("customers")
 

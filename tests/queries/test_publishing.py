@@ -14,6 +14,7 @@ from realtime.feeds.journal import history
 from realtime.feeds.models import Demand, Feed
 from realtime.feeds.runtime import Feeds
 from realtime.queries import publishing
+from realtime.queries.changes import Read
 from realtime.queries.claims import Held
 from realtime.queries.evaluation import Evaluation
 from realtime.queries.line import Line
@@ -45,7 +46,7 @@ def line_of(**blocks: int) -> Line:
 
 def found(text: str, block: Any = None) -> Evaluation:
     painted = {BLOCK: block} if block is not None else {}
-    return Evaluation(Outcome(value=None, text=text, key=(), footprint={}), painted)
+    return Evaluation(Outcome(value=None, text=text, key=(), read=Read((), {})), painted)
 
 
 def row_of(feed_id: int) -> tuple[Feed, Demand]:

@@ -22,6 +22,7 @@ from realtime.errors import Unavailable
 from realtime.feeds.retention import keep_trimmed
 from realtime.feeds.runtime import Feeds
 from realtime.feeds.supervision import Supervisor
+from realtime.queries.claims import release
 from realtime.queries.evaluator import Evaluator
 from realtime.sources.fetch import Fetcher
 from realtime.sources.freshness import keep_states
@@ -90,14 +91,50 @@ class Engine:
         while True:
             try:
                 await self._feeds.database.write(_sign, self.name, started, timezone.now())
+                await self._feeds.database.write(_bury)
             except Unavailable:
                 logger.warning("sign_of_life_not_saved name=%s", self.name)
             await asyncio.sleep(SIGN_OF_LIFE_EVERY_S)
 
 
+# The names that this process has given.
+_ours: set[str] = set()
+
+
 def engine_name() -> str:
     """A name that no other engine has, of at most 64 characters: host, process, and chance for the rest."""
-    return f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(3)}"
+    name = f"{_host()}:{os.getpid()}:{secrets.token_hex(3)}"
+    _ours.add(name)
+    return name
+
+
+def _host() -> str:
+    return socket.gethostname()[:40]
+
+
+def _is_dead(name: str) -> bool:
+    """Whether it was an engine of this host, and its process is there no more."""
+    host, _, rest = name.rpartition(":")[0].rpartition(":")
+    if host != _host() or not rest.isdecimal() or name in _ours:
+        return False
+    if int(rest) == os.getpid():  # of a process before this one, as in a container that was started again
+        return True
+    try:
+        os.kill(int(rest), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _bury() -> None:
+    """Let go of the queries that engines of this host held when they were killed: sooner than claims end."""
+    for name in EngineSeen.objects.values_list("name", flat=True):
+        if _is_dead(name):
+            release(name)
+            _forget(name)
+            logger.warning("engine_died name=%s", name)
 
 
 def _sign(name: str, started: datetime, now: datetime) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -8,8 +11,8 @@ import pytest
 from django.utils import timezone
 
 from realtime import engine as engine_module
-from realtime.engine import Engine, engine_name
-from realtime.feeds.models import JournalEntry
+from realtime.engine import Engine, _host, _is_dead, engine_name
+from realtime.feeds.models import Demand, Feed, JournalEntry
 from realtime.feeds.runtime import Feeds
 from realtime.sources.models import EngineSeen
 from tests.sources.polling import feed, open_feeds, source, until
@@ -100,3 +103,56 @@ def test_names_of_engines_differ_and_fit_their_column() -> None:
     seen = {engine_name() for _ in range(100)}
     assert len(seen) == 100
     assert max(map(len, seen)) <= 64
+
+
+@pytest.fixture
+def killed() -> str:
+    """The name of an engine of this host whose process was killed."""
+    return f"{_host()}:{process_of('0').pid}:abcdef"
+
+
+@contextlib.contextmanager
+def living() -> Iterator[str]:
+    """The name of an engine of this host in another process, which lives."""
+    process = process_of("3600", wait=False)
+    try:
+        yield f"{_host()}:{process.pid}:abcdef"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def process_of(seconds: str, *, wait: bool = True) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(["sleep", seconds])
+    if wait:
+        process.wait()
+    return process
+
+
+async def test_what_a_killed_engine_of_this_host_held_is_taken_over_at_once(
+    feeds: Feeds, killed: str
+) -> None:
+    def prepare() -> Demand:
+        an_hour = timezone.now() + timedelta(hours=1)
+        row = Feed.objects.create(slug="query:feeds-by-state", kind=Feed.Kind.QUERY)
+        EngineSeen.objects.create(name=killed)
+        return Demand.objects.create(
+            feed=row, base=row.slug, wanted_until=an_hour, engine=killed, claimed_until=an_hour
+        )
+
+    demand = await feeds.database.write(prepare)
+    async with Engine(feeds) as engine:
+        await until(feeds.database, lambda: Demand.objects.get(pk=demand.pk), lambda row: row.kept)
+        assert (await feeds.database.read(lambda: Demand.objects.get(pk=demand.pk))).engine == engine.name
+        assert await feeds.database.read(names) == [engine.name]
+
+
+def test_only_engines_of_this_host_whose_process_is_not_there_are_dead(killed: str) -> None:
+    assert _is_dead(killed)
+    assert _is_dead(f"{_host()}:{os.getpid()}:abcdef")  # the process that had this one's number before
+    assert not _is_dead(engine_name())
+    assert not _is_dead(f"elsewhere:{killed.split(':')[1]}:abcdef")
+    assert not _is_dead("mine")
+    assert not _is_dead(f"{_host()}:1:abcdef")
+    with living() as name:
+        assert not _is_dead(name)

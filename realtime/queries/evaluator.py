@@ -98,7 +98,10 @@ class Evaluator:
             self._poked.clear()
             now, asked_at = timezone.now(), self._loop.time()
             try:
-                if await self._feeds.database.read(needs_hold, self._name, now):
+                lost = (
+                    bool(self._lines) and asked_at > self._held_until
+                )  # another engine may have them by now
+                if lost or await self._feeds.database.read(needs_hold, self._name, now):
                     held, unwanted = await self._feeds.database.write(hold, self._name, now)
                     self._held_until = asked_at + CLAIM_S
                     self._take(held)

@@ -21,13 +21,13 @@ from tests.services import wait_until
 
 
 @asynccontextmanager
-async def evaluating(feeds: Feeds, name: str = "one") -> AsyncIterator[None]:
+async def evaluating(feeds: Feeds, name: str = "one") -> AsyncIterator[Evaluator]:
     """An engine's evaluator, by itself."""
     supervisor = Supervisor()
     evaluator = Evaluator(feeds, name=name)
     supervisor.spawn("live queries", evaluator.run)
     try:
-        yield
+        yield evaluator
     finally:
         await supervisor.aclose()
         await evaluator.aclose()

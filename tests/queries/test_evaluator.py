@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -253,6 +254,26 @@ async def test_a_result_that_came_after_the_claim_was_over_is_not_told_and_forge
         monkeypatch.setattr(module, "CLAIM_S", real)
         await is_kept(feeds, feed_id)
     assert ended[-1] is not None
+
+
+async def test_an_engine_that_lost_its_claims_while_it_could_not_renew_them_evaluates_no_more(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from realtime.queries import evaluator as module
+
+    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.05)
+    feed_id = await write(feeds, want, "query:recent-orders")
+
+    def taken_over() -> None:
+        an_hour = timezone.now() + timedelta(hours=1)
+        Demand.objects.filter(pk=feed_id).update(engine="other", claimed_until=an_hour)
+
+    async with evaluating(feeds) as engine:
+        await is_kept(feeds, feed_id)
+        await write(feeds, taken_over)
+        engine._held_until = 0.0
+        await until(feeds, lambda: not engine._lines, "it knows")
+    assert (await feeds.database.read(row_of, feed_id))[1].engine == "other"
 
 
 def spied(method: Callable[..., None], seen: list[object]) -> Callable[..., None]:

@@ -139,17 +139,3 @@ def _longest_rising(numbers: Sequence[int]) -> set[int]:
         members.add(last)
         last = before.get(last)
     return members
-
-
-def applied(before: Sequence[Any], names: Sequence[str], rows: Mapping[str, Any]) -> list[Any]:
-    """The list after an update with `rows`, from the one before it: what a client of the plain doors does."""
-    by_key = {_key(row, names): row for row in before}
-    for key in rows.get("removed", ()):
-        del by_key[_encode(key)]
-    for row in (*rows.get("changed", ()), *rows.get("added", ())):
-        by_key[_key(row, names)] = row
-    keys: list[str | None] = list(by_key)
-    for key, after in rows.get("order", ()):
-        keys.remove(_encode(key))
-        keys.insert(0 if after is None else keys.index(_encode(after)) + 1, _encode(key))
-    return [by_key[key] for key in keys]

@@ -63,11 +63,6 @@ def probes(query: LiveQuery) -> list[Probe]:
     return [] if query.is_async else [_call(query, values) for values in _samples(query.params)]
 
 
-def probe(query: LiveQuery) -> QuerySet[Any] | None:
-    """The queryset that the function returns; None: that cannot be told."""
-    return next(iter(_querysets(query)), None)
-
-
 def tables_of(query: LiveQuery) -> Footprint:
     """What is known of what the query may read, whatever its parameters are. Touches no database."""
     footprints = [whole_tables(query)]

@@ -22,7 +22,7 @@ Who = Circle | Callable[..., bool]
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Doors have parameters of these names in the same addresses.
-RESERVED = frozenset({"since", "token", "feed", "delta", "user", "limit", "before"})
+RESERVED = frozenset({"since", "token", "feed", "delta", "user", "limit", "before", "start", "end"})
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from realtime.delivery.frames import ByRows, Event, update_event, value_event
-from realtime.delivery.rows import applied
 from realtime.feeds.models import JournalEntry
 from realtime.feeds.publication import Publication, Snapshot, Status
+from tests.delivery.applying import applied
 from tests.delivery.conftest import House
 from tests.delivery.test_rows import written
 from tests.delivery.test_sse import Stream

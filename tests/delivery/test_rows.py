@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.delivery.rows import applied, difference, key_names, read_rows, row_delta
+from realtime.delivery.rows import difference, key_names, read_rows, row_delta
+from tests.delivery.applying import applied
 
 NAMES = (["id"], ["id", "part"])
 # What Python takes for equal, JSON does not: 1, 1.0 and true; nor do objects of another order.

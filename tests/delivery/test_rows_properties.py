@@ -22,9 +22,9 @@ from hypothesis.stateful import precondition, rule
 from realtime.delivery import stream as stream_module
 from realtime.delivery.direct import DirectConnection
 from realtime.delivery.frames import ByRows, Event
-from realtime.delivery.rows import applied
 from realtime.errors import HeadwaterError, SlowReader
 from realtime.feeds.publication import Publication
+from tests.delivery.applying import applied
 
 from .test_hub_properties import FEED, NOW, HubMachine, Recorder
 from .test_rows import written

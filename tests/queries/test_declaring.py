@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AbstractBaseUser, Group, User
 
-from realtime.queries.registry import live_query, named_parameters, queries, query_named
+from realtime.queries.registry import RESERVED, live_query, named_parameters, queries, query_named
+from realtime.web.api.schemas import HistoryQuery
 
 pytestmark = pytest.mark.usefixtures("own_queries")
 
@@ -125,3 +126,7 @@ def test_what_cannot_work_is_refused_where_it_is_declared(
     with pytest.raises(ValueError, match=problem):
         live_query(**({"name": "orders"} | declaration))(function)
     assert queries() == []
+
+
+def test_no_parameter_has_the_name_of_one_of_the_history_s() -> None:
+    assert set(HistoryQuery.model_fields) <= RESERVED

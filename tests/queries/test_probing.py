@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 
 from docs.examples.orders.models import Customer, Order, Tag
 from realtime.queries.heard import heard_names
-from realtime.queries.probing import NoSample, probe, probes, tables_of
+from realtime.queries.probing import NoSample, probes, tables_of
 from realtime.queries.registry import LiveQuery, live_query, query_named
 
 
@@ -35,9 +35,8 @@ def test_a_queryset_shows_its_tables_without_any_database() -> None:
     """Which this test has none of."""
     query = query_named("recent-orders")
     assert query is not None
-    queryset = probe(query)
-    assert queryset is not None
-    assert queryset.model is Order
+    (probe,) = probes(query)
+    assert probe.result.model is Order
     order_tables = {"orders_order", "orders_order_tags", "orders_customer", "orders_tag"}
     assert set(tables_of(query)) == order_tables
     assert order_tables <= heard_names()
@@ -57,7 +56,8 @@ def test_a_value_is_found_for_a_parameter_of_any_type(kind: Any, own_queries: No
     def orders(given: Any) -> Any:
         return Order.objects.filter(note=repr(given))
 
-    assert probe(declare(orders, params={"given": kind})) is not None
+    (probe, *_) = probes(declare(orders, params={"given": kind}))
+    assert probe.result.model is Order
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_parameter_of_which_no_value_is_known_is_named(kind: Any, own_queries:
     query = declare(lambda given: Order.objects.all(), params={"given": kind})
     with pytest.raises(NoSample, match=r"^given$"):
         probes(query)
-    assert probe(query) is None
+    assert tables_of(query) == {}
 
 
 def test_every_value_that_is_known_is_tried(own_queries: None) -> None:

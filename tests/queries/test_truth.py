@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 from websockets.sync.client import ClientConnection
 
+from tests.delivery.applying import applied
 from tests.delivery.served import watch
 from tests.services import dying_with_us
 from tests.serving import ROOT, Server, Template, environment
@@ -106,37 +107,10 @@ class Watcher:
             assert message["state"] in ("fresh", "stale"), message
         elif "rows" in message:
             self.deltas += 1
-            self.values[message["feed"]] = applied(
-                self.values[message["feed"]], **message["rows"], key=message["key"]
-            )
+            before = self.values[message["feed"]]
+            self.values[message["feed"]] = applied(before, message["key"], message["rows"])
         else:
             self.values[message["feed"]] = message["data"]
-
-
-def applied(
-    before: list[Any],
-    *,
-    key: list[str],
-    added: Any = (),
-    changed: Any = (),
-    removed: Any = (),
-    order: Any = (),
-) -> list[Any]:
-    """What a client makes of a delta of rows."""
-
-    def key_of(row: Any) -> str:
-        return json.dumps(row[key[0]] if len(key) == 1 else [row[name] for name in key])
-
-    rows = {key_of(row): row for row in before}
-    for gone in removed:
-        del rows[json.dumps(gone)]
-    for row in [*changed, *added]:
-        rows[key_of(row)] = row
-    sequence = list(rows)
-    for moved, after in order:
-        sequence.remove(json.dumps(moved))
-        sequence.insert(0 if after is None else sequence.index(json.dumps(after)) + 1, json.dumps(moved))
-    return [rows[each] for each in sequence]
 
 
 def machine_of(server: Server, writer: Writer) -> type[RuleBasedStateMachine]:

@@ -76,6 +76,8 @@ def commit(writes: Sequence[Write]) -> list[Written | NotFound]:
     Feed rows are locked in one order, so concurrent batches cannot deadlock; offsets are allocated under the
     lock, so that they follow the order of commits. Announces nothing.
     """
+    if not writes:
+        return []
     feed_ids = sorted({write.feed_id for write in writes})
     with transaction.atomic():
         rows = lock(feed_ids)

@@ -112,6 +112,10 @@ async def test_a_change_of_state_is_told_together_with_the_update(feeds: Feeds) 
     assert again.status is None, "the update itself says that the feed is fresh"
 
 
+def test_nothing_to_write_is_nothing() -> None:
+    assert commit([]) == []
+
+
 async def test_a_feed_that_is_gone_fails_alone(feeds: Feeds) -> None:
     feed_id = await make_feed(feeds)
     good, bad = await asyncio.gather(

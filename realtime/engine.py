@@ -114,13 +114,13 @@ def _host() -> str:
 
 def _is_dead(name: str) -> bool:
     """Whether it was an engine of this host, and its process is there no more."""
-    host, _, rest = name.rpartition(":")[0].rpartition(":")
-    if host != _host() or not rest.isdecimal() or name in _ours:
+    host, _, process = name.rpartition(":")[0].rpartition(":")
+    if host != _host() or not process.isdecimal() or name in _ours:
         return False
-    if int(rest) == os.getpid():  # of a process before this one, as in a container that was started again
+    if int(process) == os.getpid():  # it was one before this, as in a container that was started again
         return True
     try:
-        os.kill(int(rest), 0)
+        os.kill(int(process), 0)
     except ProcessLookupError:
         return True
     except OSError:
@@ -129,7 +129,11 @@ def _is_dead(name: str) -> bool:
 
 
 def _bury() -> None:
-    """Let go of the queries that engines of this host held when they were killed: sooner than claims end."""
+    """Let go of the queries that engines of this host held when they were killed: sooner than claims end.
+
+    Containers that share a host's name but not its processes may take each other for dead. Then two engines
+    evaluate what one of them held until that one looks again, and no more than that.
+    """
     for name in EngineSeen.objects.values_list("name", flat=True):
         if _is_dead(name):
             release(name)

@@ -147,7 +147,9 @@ async def test_what_a_killed_engine_of_this_host_held_is_taken_over_at_once(
         assert await feeds.database.read(names) == [engine.name]
 
 
-def test_only_engines_of_this_host_whose_process_is_not_there_are_dead(killed: str) -> None:
+def test_only_engines_of_this_host_whose_process_is_not_there_are_dead(
+    killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert _is_dead(killed)
     assert _is_dead(f"{_host()}:{os.getpid()}:abcdef")  # the process that had this one's number before
     assert not _is_dead(engine_name())
@@ -156,3 +158,9 @@ def test_only_engines_of_this_host_whose_process_is_not_there_are_dead(killed: s
     assert not _is_dead(f"{_host()}:1:abcdef")
     with living() as name:
         assert not _is_dead(name)
+
+    def refused(process: int, signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", refused)
+    assert not _is_dead(killed)  # it is there, and somebody else's

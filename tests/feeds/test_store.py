@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -12,9 +13,12 @@ from django.utils import timezone
 from realtime.errors import BadInput, NotFound, TooLarge, Unavailable
 from realtime.feeds import journal, publish, store
 from realtime.feeds.announcement import Announcement
+from realtime.feeds.feed_rows import lock
 from realtime.feeds.models import Feed, JournalEntry
 from realtime.feeds.runtime import Feeds
 from realtime.feeds.store import Health, Store, Write, Written, commit
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -110,6 +114,22 @@ async def test_a_change_of_state_is_told_together_with_the_update(feeds: Feeds) 
     again = await feeds.store.write(Write(feed_id, "2", Health("fresh", timezone.now(), None)))
     assert again.publication is not None
     assert again.status is None, "the update itself says that the feed is fresh"
+
+
+def test_a_value_without_health_leaves_the_health_as_it_was() -> None:
+    feed = Feed.objects.create(slug="lab", title="Lab")
+    health = Health("stale", NOON, NOON, "late")
+    commit([Write(feed.pk, "1", health)])
+    commit([Write(feed.pk, "2")])
+    feed.refresh_from_db()
+    assert (feed.offset, Health(feed.state, feed.last_ok_at, feed.next_poll_at, feed.error)) == (2, health)
+
+
+def test_rows_are_locked_in_the_order_of_ids_wherever_they_lie() -> None:
+    first, second = [Feed.objects.create(slug=slug, title=slug) for slug in ("a", "b")]
+    Feed.objects.filter(pk=first.pk).update(title="moved")  # PostgreSQL writes it anew, behind the other
+    with transaction.atomic():
+        assert list(lock([second.pk, first.pk])) == [first.pk, second.pk]
 
 
 def test_nothing_to_write_is_nothing() -> None:

@@ -16,7 +16,7 @@ from docs.examples.orders.models import Order
 from realtime.feeds.journal import history
 from realtime.feeds.models import Demand
 from realtime.feeds.runtime import Feeds
-from realtime.queries import registry
+from realtime.queries import registry, result
 from realtime.queries.evaluator import Evaluator
 from realtime.queries.line import Line
 from realtime.queries.registry import live_query
@@ -69,6 +69,21 @@ async def test_a_change_is_published_and_what_it_cannot_affect_is_not_evaluated(
     _, demand = await feeds.database.read(row_of, bens)
     assert demand.evaluations == 1
     assert await feeds.database.read(values, bens) == [[]]
+
+
+async def test_what_it_reads_is_found_out_once_while_it_asks_the_same(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, found_out = result.footprint_of, []
+    monkeypatch.setattr(result, "footprint_of", lambda of: found_out.append(of) or real(of))
+    ana = await write(feeds, customer)
+    feed_id = await write(feeds, want, f"query:open-orders?customer={ana}")
+    async with evaluating(feeds):
+        await is_kept(feeds, feed_id)
+        for count in (1, 2, 3):
+            await write(feeds, order, ana)
+            await until(feeds, lambda count=count: len(newest(feed_id)) == count, "published")  # type: ignore[misc]
+    assert len(found_out) == 1
 
 
 async def test_a_burst_in_one_transaction_is_one_evaluation(feeds: Feeds) -> None:

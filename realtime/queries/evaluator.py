@@ -98,9 +98,8 @@ class Evaluator:
             self._poked.clear()
             now, asked_at = timezone.now(), self._loop.time()
             try:
-                lost = (
-                    bool(self._lines) and asked_at > self._held_until
-                )  # another engine may have them by now
+                # Past that, another engine may have what this one held.
+                lost = bool(self._lines) and asked_at > self._held_until
                 if lost or await self._feeds.database.read(needs_hold, self._name, now):
                     held, unwanted = await self._feeds.database.write(hold, self._name, now)
                     self._held_until = asked_at + CLAIM_S

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,8 +14,6 @@ from realtime.feeds.journal import history
 from realtime.feeds.models import Demand
 from realtime.feeds.runtime import Feeds
 from realtime.queries import registry, result
-from realtime.queries.evaluator import Evaluator
-from realtime.queries.line import Line
 from realtime.queries.registry import live_query
 from tests.queries.evaluating import (
     customer,
@@ -220,18 +215,6 @@ async def test_a_change_that_nothing_told_of_is_found_at_the_interval_and_counte
     assert f"change_unheard query=query:open-orders?customer={ana}" in caplog.text
 
 
-async def test_when_an_engine_ends_another_takes_over_at_once(feeds: Feeds) -> None:
-    ana = await write(feeds, customer)
-    feed_id = await write(feeds, want, f"query:open-orders?customer={ana}")
-    async with evaluating(feeds, "one"):
-        await is_kept(feeds, feed_id)
-        assert (await feeds.database.read(row_of, feed_id))[1].engine == "one"
-    await write(feeds, order, ana)
-    async with evaluating(feeds, "two"):
-        await until(feeds, lambda: len(newest(feed_id)) == 1, "published")
-        assert (await feeds.database.read(row_of, feed_id))[1].engine == "two"
-
-
 async def test_a_name_that_no_query_has_fails_alone(feeds: Feeds) -> None:
     lost = await write(feeds, want, "query:removed")
     found = await write(feeds, want, "query:recent-orders")
@@ -239,63 +222,3 @@ async def test_a_name_that_no_query_has_fails_alone(feeds: Feeds) -> None:
         await is_kept(feeds, lost, found)
     assert (await feeds.database.read(row_of, lost))[0].state == "failing"
     assert (await feeds.database.read(row_of, found))[0].state == "fresh"
-
-
-async def test_an_evaluation_that_is_due_while_the_engine_ends_is_not_begun(feeds: Feeds) -> None:
-    evaluator = Evaluator(feeds, name="one")
-    async with asyncio.TaskGroup() as evaluator._tasks:
-        pass
-    line = Line("query:recent-orders", first_s=0.02, sustained_s=0.25)
-    evaluator._start(line)
-    assert not line.pace.running
-    assert not evaluator._under_way
-    await evaluator.aclose()
-
-
-async def test_a_result_that_came_after_the_claim_was_over_is_not_told_and_forgets_no_change(
-    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from realtime.queries import evaluator as module
-
-    real = module.CLAIM_S
-    monkeypatch.setattr(module, "CLAIM_S", -1.0)
-    ended: list[object] = []
-    monkeypatch.setattr(Line, "ended", spied(Line.ended, ended))
-    feed_id = await write(feeds, want, "query:recent-orders")
-    async with evaluating(feeds):
-        await until(feeds, lambda: bool(ended), "an evaluation ended")
-        assert ended[0] is None
-        assert await feeds.database.read(values, feed_id) == []
-        monkeypatch.setattr(module, "CLAIM_S", real)
-        await is_kept(feeds, feed_id)
-    assert ended[-1] is not None
-
-
-async def test_an_engine_that_lost_its_claims_while_it_could_not_renew_them_evaluates_no_more(
-    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from realtime.queries import evaluator as module
-
-    monkeypatch.setattr(module, "LOOK_EVERY_S", 0.05)
-    feed_id = await write(feeds, want, "query:recent-orders")
-
-    def taken_over() -> None:
-        an_hour = timezone.now() + timedelta(hours=1)
-        Demand.objects.filter(pk=feed_id).update(engine="other", claimed_until=an_hour)
-
-    async with evaluating(feeds) as engine:
-        await is_kept(feeds, feed_id)
-        await write(feeds, taken_over)
-        engine._held_until = 0.0
-        await until(feeds, lambda: not engine._lines, "it knows")
-    assert (await feeds.database.read(row_of, feed_id))[1].engine == "other"
-
-
-def spied(method: Callable[..., None], seen: list[object]) -> Callable[..., None]:
-    """The method, and what it was called with."""
-
-    def calls(line: Line, read: object, now: float) -> None:
-        seen.append(read)
-        method(line, read, now)
-
-    return calls

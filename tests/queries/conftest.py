@@ -19,6 +19,12 @@ def own_queries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def further_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test declares stands beside the apps' queries, and is forgotten after it."""
+    monkeypatch.setattr(registry, "_queries", dict(registry._queries))
+
+
+@pytest.fixture
 def set_templates(settings: Any, monkeypatch: pytest.MonkeyPatch) -> SetTemplates:
     """Sets which templates there are, by name, as in a process that has not loaded any yet."""
 

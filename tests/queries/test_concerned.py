@@ -12,7 +12,6 @@ from django.utils import timezone
 from docs.examples.orders.models import Order
 from realtime.feeds.models import Demand
 from realtime.feeds.runtime import Feeds
-from realtime.queries import registry
 from realtime.queries.changes import Change
 from realtime.queries.evaluator import Evaluator
 from realtime.queries.registry import live_query
@@ -28,13 +27,7 @@ from tests.queries.evaluating import (
     write,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def own_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test declares is forgotten after it."""
-    monkeypatch.setattr(registry, "_queries", dict(registry._queries))
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("further_queries")]
 
 
 async def test_a_change_during_the_first_evaluation_is_heard(

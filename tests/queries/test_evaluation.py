@@ -7,19 +7,12 @@ from typing import Any
 import pytest
 
 from docs.examples.orders.models import Customer, Order, Tag
-from realtime.queries import registry
 from realtime.queries.changes import Read
 from realtime.queries.evaluation import evaluate
 from realtime.queries.registry import live_query
 from realtime.queries.result import Outcome
 
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def own_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test declares is forgotten after it."""
-    monkeypatch.setattr(registry, "_queries", dict(registry._queries))
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("further_queries")]
 
 
 def evaluated(name: str, before: Outcome | None = None) -> Outcome:

@@ -13,7 +13,7 @@ from docs.examples.orders.models import Order
 from realtime.feeds.journal import history
 from realtime.feeds.models import Demand
 from realtime.feeds.runtime import Feeds
-from realtime.queries import registry, result
+from realtime.queries import result
 from realtime.queries.registry import live_query
 from tests.queries.evaluating import (
     customer,
@@ -28,13 +28,7 @@ from tests.queries.evaluating import (
     write,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def own_queries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test declares is forgotten after it."""
-    monkeypatch.setattr(registry, "_queries", dict(registry._queries))
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("further_queries")]
 
 
 async def test_what_is_watched_is_evaluated_and_published_with_the_key_of_its_rows(feeds: Feeds) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import jwt
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, WebSocketRoute
 
 from tests.serving import ROOT, Server, Template, environment
 
@@ -205,6 +205,36 @@ def test_every_trouble_has_a_state_that_is_seen(site: Site, elements: OpenElemen
     site.publish("lab", 2)
     wait_element(page, "#lab", "live")
     wait_text(page, "#lab", "2")
+
+
+def test_an_element_says_that_the_connection_is_lost_before_all_feeds_are_back(
+    site: Site, elements: OpenElements
+) -> None:
+    site.add_feed("lab", 1)
+    site.add_feed("late", 1)
+    one = elements(
+        '<live-value id="lab" feed="lab"></live-value><live-value id="late" feed="late"></live-value>'
+    )
+    one.expected += BROKEN
+    page = one.page
+    wait_element(page, "#late", "live")
+
+    def lose_one_command(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(words: str | bytes) -> None:
+            server.send("\n".join(line for line in str(words).split("\n") if "feed:late" not in line))
+
+        socket.on_message(pass_on)
+
+    page.route_web_socket("**/connection/websocket", lose_one_command)
+    site.server.kill()
+    wait_element(page, "#lab", "reconnecting")
+    site.server.start()
+    wait_element(page, "#lab", "live")
+    assert page.get_attribute("#late", "state") == "reconnecting"
+    site.server.kill()
+    wait_element(page, "#lab", "reconnecting")
 
 
 def test_elements_come_and_go_and_change_their_feed(site: Site, elements: OpenElements) -> None:

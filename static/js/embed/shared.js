@@ -37,16 +37,20 @@ class Feed {
     this.end = null;
     const known = this.value && { epoch: this.value.epoch, offset: this.value.offset };
     this.watch = connection.watch(this.slug, (message) => this.#receive(message), { known, token });
+    // A connection that is lost before all feeds are back says nothing new of itself. It has said it by then.
+    this.watch.subscription.on("subscribing", () => queueMicrotask(() => this.#showState()));
+  }
+
+  #showState() {
+    for (const element of this.elements) element.showState();
   }
 
   #receive(message) {
     if (message.type === "error") this.end = message;
     else if (message.type === "status") this.status = message;
     else this.value = message;
-    for (const element of this.elements) {
-      if (message === this.value) element.receive(message);
-      element.showState();
-    }
+    if (message === this.value) for (const element of this.elements) element.receive(message);
+    this.#showState();
   }
 }
 

@@ -154,11 +154,7 @@ def test_elements_are_live_over_one_connection_under_a_strict_policy(
     site.publish("rates", {"rates": {"eur": 2}, "of": []})
     wait_text(page, "live-value[label]", "22.0")
     wait_text(page, "#eur", "2")
-    chart = page.locator("live-chart [role=img]")
-    page.wait_for_function(
-        "document.querySelector('live-chart').shadowRoot.querySelector('[role=img]')"
-        ".ariaLabel === 'Laboratory: 2 values from 21.25 to 22, the newest 22'"
-    )
+    chart = page.get_by_role("img", name="Laboratory: 2 values from 21.25 to 22, the newest 22", exact=True)
     chart.locator("canvas").wait_for()
     assert len(sockets) == 1
     assert page.evaluate("typeof Centrifuge") == "undefined"

@@ -20,9 +20,7 @@ def chart_words(page: Page) -> str:
 
 
 def wait_chart(page: Page, words: str) -> None:
-    page.wait_for_function(
-        "words => document.getElementById('chart').getAttribute('aria-label').includes(words)", arg=words
-    )
+    page.wait_for_selector(f'#chart[aria-label*="{words}"]')
 
 
 def test_a_numeric_feed_has_a_chart_that_goes_on(site: Site, tab: OpenTab) -> None:

@@ -170,9 +170,7 @@ def test_a_value_that_changes_a_little_is_sent_as_a_delta(site: Site, tab: OpenT
     one.wait_live()
     for number in (1, 2, 3):
         site.publish("lab", {"n": number, "words": words})
-        one.page.wait_for_function(
-            "n => document.querySelector('[data-feed=lab] dd').innerText === n", arg=str(number)
-        )
+        one.page.locator("[data-feed=lab] dd").get_by_text(str(number), exact=True).wait_for()
     # The first one is whole; from then on, only what differs.
     assert [len(frame) > len(words) for frame in received if '"pub"' in frame] == [True, False, False]
 

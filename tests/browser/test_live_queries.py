@@ -73,12 +73,9 @@ def test_what_another_process_writes_appears_and_what_one_types_stays(site: Site
     assert is_kept(page)
 
     # What was typed is saved by the page's own form, and comes back as what is so.
-    page.keyboard.press("Enter")
-    page.wait_for_function("() => !window.kept")
-    page.wait_for_function(
-        "id => document.querySelector(id).defaultValue === 'cake with cherries'",
-        arg=f"#order-{orders[2]} input",
-    )
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    page.locator(f"#order-{orders[2]} input[value='cake with cherries']").wait_for()
 
 
 def test_a_source_that_fails_and_recovers_shows_so(site: Site, tab: OpenTab, upstream: Upstream) -> None:

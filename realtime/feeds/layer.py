@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
+from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 logger = logging.getLogger(__name__)
@@ -22,8 +24,34 @@ NOTHING_SUBSCRIBED_S = 0.1
 RETRY_S = 0.5
 
 
+class Subscriptions(PubSub):
+    """Lets its connection go when it fails. Who comes next connects anew."""
+
+    async def _reconnect(self, conn: AbstractConnection, *args: Any, **kwargs: Any) -> None:
+        await conn.disconnect()
+
+
 class Shard(RedisSingleShardConnection):  # type: ignore[misc]
-    """One Redis: sends many messages at once, and waits for the next one."""
+    """One Redis: sends many messages at once, and waits for the next one.
+
+    The receiver and those who subscribe share one connection, and Redis' client lets each connect it anew:
+    two at a time would leave a connection behind, or read the answers to each other's greeting.
+    """
+
+    _redis: Any
+    _pubsub: Any
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._connecting = asyncio.Lock()
+
+    async def subscribe(self, channel: str) -> None:
+        async with self._connecting:
+            await super().subscribe(channel)
+
+    async def unsubscribe(self, channel: str) -> None:
+        async with self._connecting:
+            await super().unsubscribe(channel)
 
     async def publish_many(self, messages: Sequence[tuple[str, bytes]]) -> None:
         """Publish all of these in one round trip."""
@@ -34,6 +62,11 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]
                     pipeline.publish(channel, data)
                 await pipeline.execute()
 
+    def _ensure_redis(self) -> None:
+        if self._redis is None:
+            super()._ensure_redis()
+            self._pubsub = Subscriptions(self._redis.connection_pool)
+
     async def _do_receiving(self) -> None:
         away = False
         while True:
@@ -41,7 +74,9 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]
                 if self._pubsub is None or not self._pubsub.subscribed:
                     await asyncio.sleep(NOTHING_SUBSCRIBED_S)
                     continue
-                # After a failure this connects and subscribes again.
+                if not self._pubsub.connection.is_connected:
+                    async with self._connecting:
+                        await self._pubsub.connect()  # which subscribes again
                 message = await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=WAIT_S)
             except (RedisError, OSError) as error:
                 if not away:

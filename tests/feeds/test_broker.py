@@ -10,16 +10,12 @@ import pytest
 from channels.layers import InMemoryChannelLayer
 from hypothesis import given
 from hypothesis import strategies as st
-from redis import Redis as Client
-from redis.exceptions import ConnectionError as RedisConnectionError
 
 from realtime.feeds import broker as broker_module
-from realtime.feeds import layer as layer_module
 from realtime.feeds.announcement import (
     CARRIED_LIMIT_CHARACTERS,
     Announcement,
     from_message,
-    group_of,
     to_message,
 )
 from realtime.feeds.publication import Publication, Status
@@ -129,48 +125,3 @@ def test_a_message_gives_the_announcement_back(texts: list[tuple[str, str, str]]
     publications = tuple(Publication(3, "e", offset, NOW, *each) for offset, each in enumerate(texts, 1))
     sent = Announcement(3, publications, status)
     assert from_message(to_message(sent)) == sent
-
-
-async def test_what_is_announced_together_reaches_redis_in_one_round_trip_and_arrives_in_order(
-    redis_url: str,
-) -> None:
-    sending, hearing = redis_layer(redis_url), redis_layer(redis_url)
-    channel = await hearing.new_channel()
-    for feed_id in (1, 2):
-        await hearing.group_add(group_of(feed_id), channel)
-    messages = [(group_of(1 + number % 2), {"type": "x", "number": number}) for number in range(500)]
-    with Client.from_url(redis_url) as client:
-        before = client.info("stats")["total_reads_processed"]
-        await sending.group_send_many(messages)
-        reads = client.info("stats")["total_reads_processed"] - before
-    assert reads < len(messages) / 2
-    async with asyncio.timeout(30):
-        heard = [(await hearing.receive(channel))["number"] for _ in messages]
-    assert heard == list(range(500))
-    for layer in (sending, hearing):
-        await layer.flush()
-
-
-async def test_a_layer_s_receiver_goes_on_after_whatever_a_connection_raises(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(layer_module, "RETRY_S", 0)
-    failures: list[Exception] = [RedisConnectionError(), ConnectionResetError(), TimeoutError()]
-    received = asyncio.Event()
-
-    class Failing:
-        subscribed = True
-
-        async def get_message(self, **options: Any) -> dict[str, Any]:
-            if failures:
-                raise failures.pop()
-            await asyncio.sleep(0)
-            return {"channel": b"nobody's", "data": b""}
-
-    shard = layer_module.Shard({"address": "redis://nowhere.invalid"}, None)
-    monkeypatch.setattr(shard, "_pubsub", Failing())
-    monkeypatch.setattr(shard, "_receive_message", lambda message: received.set() or receiving.cancel())
-    receiving = asyncio.create_task(shard._do_receiving())
-    async with asyncio.timeout(30):
-        await asyncio.wait({receiving})
-    assert received.is_set()

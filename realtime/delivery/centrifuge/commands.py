@@ -62,6 +62,8 @@ async def hear(session: Session, frame: str | bytes) -> None:
                 continue
             with busy(session):
                 await run(session, command)
+                if command.method == "connect":
+                    await open_ahead(session, commands[number:])
 
 
 @contextlib.contextmanager

@@ -123,7 +123,7 @@ async def test_a_subscription_token_opens_what_the_client_may_not(house: House) 
     assert name in reply["connect"]["subs"]
 
 
-@pytest.mark.parametrize("how", ["frame", "token"])
+@pytest.mark.parametrize("how", ["first frame", "frame", "token"])
 async def test_several_at_once_are_filled_side_by_side(
     house: House, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -137,9 +137,14 @@ async def test_several_at_once_are_filled_side_by_side(
 
     monkeypatch.setattr(demand.Opening, "_wait", wait)
     names = [f"query:open?customer={number}" for number in range(3)]
-    if how == "frame":
+    asked = [{"id": 10 + n, "subscribe": {"channel": name}} for n, name in enumerate(names)]
+    if how == "first frame":  # as npm's client has it
+        one = await client(house)
+        await one.tell({"id": 1, "connect": {}}, *asked)
+        assert [(await one.read())["id"] for _ in range(4)] == [1, 10, 11, 12]
+    elif how == "frame":
         one = await connected(house)
-        await one.tell(*({"id": 10 + n, "subscribe": {"channel": name}} for n, name in enumerate(names)))
+        await one.tell(*asked)
         assert [(await one.read())["id"] for _ in names] == [10, 11, 12]
     else:
         Door.of(house.feeds).tokens = tokens()

@@ -121,6 +121,7 @@ export class Connection {
       .on("unsubscribed", ({ code, reason }) => {
         if (!this.#watched.has(watch)) return; // it was left
         this.leave(watch);
+        if (!this.#watched.size) this.#say("stopped", code, "nothing that was live here is there for you any more");
         if (code === GONE || code === UNKNOWN_CHANNEL) {
           onMessage({ type: "error", code: "gone", feed: slug, message: `There is no feed ${slug} any more, or it is not yours to read.` });
         } else {

@@ -183,7 +183,8 @@ write_now([Write(feed.pk, health=Health("failing", None, None, "The <query> fail
 
 def test_a_block_that_fails_says_so_and_one_that_is_gone_shows_nothing(site: Site, tab: OpenTab) -> None:
     customer = int(site.server.manage("shell", "-v", "0", "-c", NEW_CUSTOMER).split()[0])
-    page = live(tab, f"/orders/{customer}/").page
+    one = live(tab, f"/orders/{customer}/")
+    page = one.page
     site.server.manage("shell", "-v", "0", "-c", FAIL.format(customer=customer))
     page.get_by_role("status").get_by_text("The <query> failed.").wait_for()
     assert page.get_by_text("3 open orders").is_visible()
@@ -191,6 +192,8 @@ def test_a_block_that_fails_says_so_and_one_that_is_gone_shows_nothing(site: Sit
     site.call("DELETE", "/feeds/" + quote(slug, safe=""))
     page.get_by_text("This is not shown to you any more.").wait_for()
     assert page.get_by_text("3 open orders").count() == 0
+    # It was all that was live on the page.
+    one.wait_state("stopped")
 
 
 class Here:

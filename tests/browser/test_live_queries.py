@@ -124,9 +124,9 @@ def test_tiles_come_and_go_on_an_open_board(site: Site, tab: OpenTab) -> None:
     assert page.get_by_role("heading", level=2).all_inner_texts()[:3] == ["Alpha", "middle", "Zulu <3"]
     assert page.locator(".tile").count() == 3
     page.get_by_text("3 feeds").wait_for()
-    site.publish("zulu", 1)
-    site.publish("zulu", 2)
-    one.wait_tile("zulu", "2")
+    for value in ("1", "2"):
+        site.publish("zulu", int(value))
+        one.wait_tile("zulu", value)
     page.locator("[data-feed=zulu] .spark canvas").wait_for()
 
     site.call("DELETE", "/feeds/middle")

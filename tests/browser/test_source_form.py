@@ -75,7 +75,7 @@ def test_a_plain_form_saves_without_javascript(site: Site, tab: OpenTab) -> None
         page.locator("#feed-0-expression").fill("value")
         page.locator("#id_slug").fill("No Good")
         page.get_by_role("button", name="Save").click()
-        assert page.locator("#wrong_slug").is_visible()
+        page.locator("#wrong_slug").wait_for()
         assert page.locator("#feed-0-expression").input_value() == "value"
         page.locator("#id_slug").fill("plain")
         page.get_by_role("button", name="Save").click()

@@ -55,7 +55,7 @@ def test_the_password_is_shown_once_and_lets_in_and_the_demo_moves(serve: MakeSe
     server.start()
     assert "Password" not in server.output
 
-    with httpx.Client(base_url=server.url, follow_redirects=True) as client:
+    with httpx.Client(base_url=server.url, follow_redirects=True, timeout=60) as client:
 
         def moves() -> bool:
             return all(

@@ -32,7 +32,7 @@ def at(server: Server, text: str) -> str:
 def sh(server: Server, text: str) -> str:
     find_program("curl")
     done = subprocess.run(
-        ["sh", "-ec", at(server, text)], cwd=ROOT, env=server.env, capture_output=True, text=True, timeout=60
+        ["sh", "-ec", at(server, text)], cwd=ROOT, env=server.env, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

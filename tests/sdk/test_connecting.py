@@ -23,10 +23,12 @@ def test_an_expired_token_is_asked_for_anew(clients: Clients) -> None:
 
 def test_clients_stay_beyond_the_life_of_their_tokens(any_client: Clients, channel: MakeChannel) -> None:
     name = channel("closed")
-    everybody = [any_client.open(mint("ana", lives_s=2), mint("ana"), kind=kind) for kind in ALL]
-    for client in everybody:
+    everybody = []
+    for kind in ALL:
+        client = any_client.open(mint("ana", lives_s=5), mint("ana"), kind=kind)
         client.enter()
-        client.join(name, tokens=[mint("ana", channel=name, lives_s=2), mint("ana", channel=name)])
+        client.join(name, tokens=[mint("ana", channel=name, lives_s=5), mint("ana", channel=name)])
+        everybody.append(client)
     for client in everybody:
         for asked in ("", name):
             client.next("token", asked)

@@ -94,13 +94,13 @@ async def test_only_numbers_have_a_sparkline(feeds: Feeds, stranger: Browser) ->
 
 async def test_a_failing_feed_tells_why_and_when_it_is_tried_again(feeds: Feeds, stranger: Browser) -> None:
     def fail() -> None:
-        soon = timezone.now() + timedelta(seconds=30.5)
+        soon = timezone.now() + timedelta(hours=2, minutes=30)
         write_now([Write(find_feed("lab").id, health=Health("failing", None, soon, "Answered 503."))])
 
     await feeds.database.write(add, "lab")
     await feeds.database.write(fail)
     page = await stranger.get("/")
-    assert "failing next try in 30 s Answered 503." in page.text
+    assert "failing next try in 2 h Answered 503." in page.text
 
 
 async def test_the_filter_works_without_javascript(feeds: Feeds, stranger: Browser) -> None:

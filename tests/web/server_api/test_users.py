@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import urllib.request
+from functools import partial
 from typing import Any
 
 import cent
@@ -21,8 +22,14 @@ async def until(ask: Any, wanted: Any) -> None:
             await asyncio.sleep(0.05)
 
 
+async def nodes_of(api: Any) -> Any:
+    return (await api.info(cent.InfoRequest())).nodes
+
+
 async def test_users_are_seen_and_counted_on_all_processes(people: People, servers: list[Server]) -> None:
     one, two = await people.back_end(0), await people.back_end(1)
+    for api in (one, two):
+        await until(partial(nodes_of, api), lambda found: len(found) == len(servers))
     ana, also_ana, bob = [
         await people.user(at, name, info={"at": at}) for at, name in ((0, "ana"), (1, "ana"), (1, "bob"))
     ]
@@ -39,15 +46,10 @@ async def test_users_are_seen_and_counted_on_all_processes(people: People, serve
         assert (stats.num_clients, stats.num_users) == (3, 2)
         found = await api.channels(cent.ChannelsRequest(pattern="roo*"))
         assert {name: each.num_clients for name, each in found.channels.items()} == {"room": 3}
-        nodes = (await api.info(cent.InfoRequest())).nodes
-        assert len({node.uid for node in nodes}) == len(servers)
+        assert len({node.uid for node in await nodes_of(api)}) == len(servers)
     assert (await refused(one.presence(cent.PresenceRequest(channel="quiet:1"))))[0] == 108
     assert (await refused(one.channels(cent.ChannelsRequest(pattern="{a,b}"))))[0] == 107
-
-    async def nodes() -> Any:
-        return (await two.info(cent.InfoRequest())).nodes
-
-    await until(nodes, lambda found: sorted(node.num_clients for node in found) == [1, 2])
+    await until(partial(nodes_of, two), lambda found: sorted(node.num_clients for node in found) == [1, 2])
     await bob.sdk.disconnect()
 
     async def stats_now() -> Any:

@@ -63,8 +63,8 @@ class Shard(RedisSingleShardConnection):  # type: ignore[misc]
                 await pipeline.execute()
 
     def _ensure_redis(self) -> None:
-        if self._redis is None:
-            super()._ensure_redis()
+        super()._ensure_redis()
+        if not isinstance(self._pubsub, Subscriptions):
             self._pubsub = Subscriptions(self._redis.connection_pool)
 
     async def _do_receiving(self) -> None:

@@ -40,13 +40,14 @@ class Nodes:
         self._began = time.monotonic()
         self._others: dict[str, tuple[float, dict[str, Any]]] = {}
         self._tell = asyncio.Event()
+        self._has_left = False
         self._asked: dict[str, _Question] = {}
         self._broker.hear("node", self._hear_node)
         self._broker.hear("node left", self._hear_node_left)
         self._broker.hear("ask channels", self._hear_question)
         self._broker.hear("channels", self._hear_answer)
         door.feeds.supervisor.spawn("nodes", self._keep_telling)
-        door.feeds.closing.callback(self._broker.signal, GROUP, {"kind": "node left", "uid": door.node})
+        door.feeds.closing.callback(self._leave)
 
     async def listen(self) -> None:
         """Hear the others from now on, and the answers to this one's questions."""
@@ -99,10 +100,15 @@ class Nodes:
         await self.listen()
         while True:
             self._tell.clear()
-            self._broker.signal(GROUP, {"kind": "node", **self._itself()})
+            if not self._has_left:
+                self._broker.signal(GROUP, {"kind": "node", **self._itself()})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TELL_EVERY_S):
                     await self._tell.wait()
+
+    def _leave(self) -> None:
+        self._has_left = True  # told again, it would be asked and waited for
+        self._broker.signal(GROUP, {"kind": "node left", "uid": self._door.node})
 
     def _hear_node(self, signal: dict[str, Any]) -> None:
         node = signal["uid"]

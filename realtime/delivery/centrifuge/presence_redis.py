@@ -58,6 +58,7 @@ class RedisPresence:
         )
         self._here: dict[Key, str] = {}
         self._changed: set[Key] = set()
+        self._writing: set[Key] = set()
         self._due: deque[Key] = deque()
         self._refresh_at = 0.0
         self._news = asyncio.Event()
@@ -94,7 +95,7 @@ class RedisPresence:
         self._news.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_TIMEOUT_S):
-                while self._works and self._changed:  # noqa: ASYNC110 - at most a second, once
+                while self._works and (self._changed or self._writing):  # noqa: ASYNC110 - at most a second, once
                     await asyncio.sleep(0.01)
         await self._reads.aclose()
         await self._redis.aclose()
@@ -115,6 +116,7 @@ class RedisPresence:
                 self._refresh_at = loop.time() + REFRESH_EVERY_S
                 self._due = deque(self._here)
             while keys := self._take():
+                self._writing = keys
                 try:
                     async with asyncio.timeout(TIMEOUT_S):
                         await self._write(keys)
@@ -139,10 +141,12 @@ class RedisPresence:
         if self._works:
             logger.warning("presence_away %s", type(error).__name__)
         self._works = False
+        self._writing = set()
         self._changed |= keys
         self._release(list(self._written))
 
     def _succeeded(self, keys: set[Key]) -> None:
+        self._writing = set()
         if not self._works:
             logger.warning("presence_back")
             self._works = True

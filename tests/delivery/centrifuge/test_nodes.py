@@ -105,6 +105,10 @@ async def test_one_that_left_is_not_asked_and_one_that_died_is_waited_for_until_
     async with processes(one={"news": 1}, two={"news": 1}, three={"news": 1}) as (one, two, three):
         await three.closing.aclose()
         await until(lambda: one.known() == {"one", "two"})
+        for _ in range(2):  # what the others go on to say, it says no more
+            told = one.nodes._others["two"]
+            await until(lambda: one.nodes._others["two"] is not told)  # noqa: B023 - within its own turn
+        assert one.known() == {"one", "two"}
         await three.kill()
         await two.kill()
         with pytest.raises(Unavailable):

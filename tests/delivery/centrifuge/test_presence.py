@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 
 import pytest
@@ -84,6 +84,28 @@ async def test_processes_see_each_others_clients_and_those_of_one_that_ends_are_
             await asyncio.gather(*(each.add(7, str(n), ANA) for n, each in enumerate(many)))
             assert await one.clients(7) == await two.clients(7) == dict.fromkeys(map(str, range(1200)), ANA)
         assert set(await one.clients(7)) == {str(n) for n in range(1, 1200, 2)}
+
+
+async def test_a_process_ends_when_redis_has_been_told_that_its_clients_are_gone(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(presence_redis, "END_TIMEOUT_S", 30)
+    begun, may_write, write = asyncio.Event(), asyncio.Event(), RedisPresence._write
+
+    async def held_up(self: RedisPresence, keys: Collection[tuple[int, str]]) -> None:
+        begun.set()
+        await may_write.wait()
+        await write(self, keys)
+
+    async with process(redis_url) as one, process(redis_url) as two:
+        await two.add(1, "a", ANA)
+        monkeypatch.setattr(RedisPresence, "_write", held_up)
+        ending = asyncio.create_task(two.aclose())
+        await asyncio.wait_for(begun.wait(), 30)
+        assert not (await asyncio.wait({ending}, timeout=0.1))[0]
+        may_write.set()
+        await ending
+        assert await one.clients(1) == {}
 
 
 async def test_clients_of_a_killed_process_are_forgotten_and_those_of_a_living_one_are_not(

@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 WAITING_LIMIT = 5_000
+FINISH_S = 2.0
 
 
 class Database:
@@ -55,6 +56,26 @@ class Database:
     async def write(self, unit: Callable[..., T], *args: Any) -> T:
         """The result of `unit(*args)`, which may write; its transaction has ended when this returns."""
         return await self._run(self._writers, unit, args)
+
+    async def finish(
+        self, unit: Callable[..., T], *args: Any, late: Callable[[T], object] = lambda _: None
+    ) -> T:
+        """As `write`, but the caller's cancellation waits for the unit to end, at most `FINISH_S`.
+
+        late   gets the result then, since the caller does not
+        """
+        writing = asyncio.ensure_future(self.write(unit, *args))
+        try:
+            return await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            try:
+                async with asyncio.timeout(FINISH_S):
+                    late(await writing)
+            except (Unavailable, TimeoutError):
+                pass
+            except Exception:
+                logger.exception("unit_failed")  # nobody else hears of it
+            raise
 
     async def _run(self, pool: ThreadPoolExecutor, unit: Callable[..., T], args: tuple[Any, ...]) -> T:
         if self._waiting >= WAITING_LIMIT:

@@ -101,7 +101,7 @@ class Evaluator:
                 # Past that, another engine may have what this one held.
                 lost = bool(self._lines) and asked_at > self._held_until
                 if lost or await self._feeds.database.read(needs_hold, self._name, now):
-                    held, unwanted = await self._feeds.database.write(hold, self._name, now)
+                    held, unwanted = await self._feeds.database.finish(hold, self._name, now)
                     self._held_until = asked_at + CLAIM_S
                     self._take(held)
                     if unwanted:

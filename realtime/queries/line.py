@@ -75,8 +75,8 @@ class Line:
         return True
 
     def started(self, now: float) -> None:
-        """An evaluation starts."""
-        self._meanwhile.clear()
+        """An evaluation starts, which may have waited for its turn."""
+        self._forget_meanwhile()
         self.heard = self.heard or self.pace.waits
         self.pace.started(now)
 
@@ -88,6 +88,11 @@ class Line:
             self.heard = False
             if self.hears(read.footprint):
                 self.pace.heard(now)
+        self._forget_meanwhile()
+
+    def _forget_meanwhile(self) -> None:
+        """The next evaluation sees these changes: what counts is only whether one was heard."""
+        self.heard = self.heard or (self.read is not None and self.hears(self.read.footprint))
         self._meanwhile.clear()
 
     def hears(self, footprint: Footprint) -> bool:

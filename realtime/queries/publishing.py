@@ -155,7 +155,7 @@ class Publisher:
         if not notes:
             return
         try:
-            await self._feeds.database.write(save_notes, self._name, list(notes.values()))
+            await self._feeds.database.finish(save_notes, self._name, list(notes.values()))
         except Unavailable:
             later, self._notes = self._notes, notes
             for note in later.values():

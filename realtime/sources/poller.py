@@ -94,11 +94,17 @@ class Poller:
                 due = await self._feeds.database.read(next_due, now)
                 if due is None or due > now + timedelta(seconds=HORIZON_S):
                     return []
-            return await self._feeds.database.write(_settle_and_claim, outcomes, self._name)
+            # Cut off, it would take with it what polls came to, and claim what nobody polls.
+            return await self._feeds.database.finish(
+                _settle_and_claim, outcomes, self._name, late=self._put_back
+            )
         except Unavailable:
             self._outcomes = outcomes + self._outcomes
             logger.warning("schedule_unavailable unsaved=%d", len(self._outcomes))
             return []
+
+    def _put_back(self, claims: list[Claim]) -> None:
+        self._outcomes += map(put_back, claims)
 
     async def _release(self) -> None:
         outcomes, self._outcomes = self._outcomes, []

@@ -12,6 +12,7 @@ from realtime.errors import Unavailable
 from realtime.feeds import database as database_module
 from realtime.feeds.database import Database
 from realtime.feeds.models import Feed
+from tests.held_unit import HeldUnit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,6 +53,58 @@ async def test_more_units_than_may_wait_are_refused(monkeypatch: pytest.MonkeyPa
     release.set()
     await asyncio.gather(*waiting)
     assert await database.read(Feed.objects.count) == 0
+    await database.aclose()
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["begun", "in line"])
+async def test_a_unit_that_is_to_be_finished_is_waited_for_by_who_was_cancelled(
+    monkeypatch: pytest.MonkeyPatch, waits: bool
+) -> None:
+    monkeypatch.setattr(database_module, "FINISH_S", 60)
+    database = Database(threads=1)
+    held, late = HeldUnit(lambda: 7), list[int]()
+    before = [asyncio.create_task(database.write(held))] if waits else []
+    finishing = asyncio.create_task(database.finish((lambda: 7) if waits else held, late=late.append))
+    await held.begun()
+    finishing.cancel()
+    assert not (await asyncio.wait({finishing}, timeout=0.1))[0]
+    held.let_go()
+    with pytest.raises(asyncio.CancelledError):
+        await finishing
+    assert late == [7]
+    await asyncio.gather(*before)
+    await database.aclose()
+
+
+async def test_a_unit_that_is_to_be_finished_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(database_module, "FINISH_S", 0.01)
+    database = Database(threads=1)
+    held, late = HeldUnit(), list[None]()
+    finishing = asyncio.create_task(database.finish(held, late=late.append))
+    await held.begun()
+    finishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(finishing, 30)
+    assert late == []
+    held.let_go()
+    await database.aclose()
+
+
+@pytest.mark.parametrize("error", [OperationalError("away"), ValueError("a mistake")], ids=["away", "broken"])
+async def test_a_unit_that_fails_meanwhile_does_not_undo_the_cancellation(error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    database = Database(threads=1)
+    held = HeldUnit(fail)
+    finishing = asyncio.create_task(database.finish(held))
+    await held.begun()
+    finishing.cancel()
+    held.let_go()
+    with pytest.raises(asyncio.CancelledError):
+        await finishing
     await database.aclose()
 
 

@@ -9,11 +9,13 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from realtime.feeds import database as database_module
 from realtime.feeds.models import Demand
 from realtime.feeds.runtime import Feeds
 from realtime.queries import evaluator as module
 from realtime.queries.evaluator import Evaluator
 from realtime.queries.line import Line
+from tests.held_unit import HeldUnit
 from tests.queries.evaluating import (
     customer,
     evaluating,
@@ -40,6 +42,19 @@ async def test_when_an_engine_ends_another_takes_over_at_once(feeds: Feeds) -> N
     async with evaluating(feeds, "two"):
         await until(feeds, lambda: len(newest(feed_id)) == 1, "published")
         assert (await feeds.database.read(row_of, feed_id))[1].engine == "two"
+
+
+async def test_what_an_engine_claims_while_it_ends_is_let_go(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "FINISH_S", 60)
+    held = HeldUnit(module.hold)
+    monkeypatch.setattr(module, "hold", held)
+    feed_id = await write(feeds, want, "query:recent-orders")
+    async with evaluating(feeds):
+        await held.begun()
+        asyncio.get_running_loop().call_later(0.2, held.let_go)  # not before what it holds is let go
+    assert (await feeds.database.read(row_of, feed_id))[1].engine == ""
 
 
 async def test_an_evaluation_that_is_due_while_the_engine_ends_is_not_begun(feeds: Feeds) -> None:

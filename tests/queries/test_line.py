@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from realtime.queries.changes import EVERYTHING, Change, Read, Reads
 from realtime.queries.line import MEANWHILE_LIMIT, NEVER, Line
 
@@ -45,6 +47,20 @@ def test_more_than_can_be_kept_meanwhile_counts_as_everything() -> None:
     one = line()
     evaluated(one, *[CUSTOMER] * (MEANWHILE_LIMIT + 1))
     assert one.due < 1.1
+
+
+@pytest.mark.parametrize(("change", "heard"), [(ORDER, True), (CUSTOMER, False)])
+def test_what_is_heard_while_it_waits_for_its_turn_or_fails_was_heard(change: Change, heard: bool) -> None:
+    waiting, failing = line(), line()
+    for one in (waiting, failing):
+        evaluated(one)
+    waiting.pace.running = True
+    waiting.hear([change], 2.0)
+    waiting.started(2.1)
+    failing.started(2.0)
+    failing.hear([change], 2.1)
+    failing.ended(None, 2.2)
+    assert waiting.heard is failing.heard is heard
 
 
 def test_before_the_first_evaluation_changes_lead_to_none_of_their_own() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from realtime.conf import conf
 from realtime.errors import QueryFailed, Unavailable
 from realtime.feeds.journal import history
 from realtime.feeds.models import Demand, Feed
@@ -20,6 +21,7 @@ from realtime.queries.evaluation import Evaluation
 from realtime.queries.line import Line
 from realtime.queries.publishing import Publisher
 from realtime.queries.result import Outcome
+from tests.held_unit import HeldUnit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -184,3 +186,22 @@ async def test_a_feed_let_go_while_its_result_is_committed_is_filled_anew_when_i
     assert line.untold
     publications = await feeds.database.read(lambda: history(feed_id, limit=10))
     assert [each.data for each in publications] == ["1"]
+
+
+async def test_notes_are_saved_by_an_engine_that_ends_while_they_wait_for_the_database(
+    feeds: Feeds, publisher: Publisher
+) -> None:
+    feed_id = await feeds.database.write(made, BASE)
+    await publisher.publish(line_of(value=feed_id), found("1"), took_s=0.1)
+    held = HeldUnit()
+    busy = [asyncio.create_task(feeds.database.write(held)) for _ in range(conf().database_threads)]
+    await held.begun()
+    saving = asyncio.create_task(publisher.save_notes())
+    await asyncio.sleep(0)  # its turn: it waits in line now
+    saving.cancel()
+    asyncio.get_running_loop().call_soon(held.let_go)  # after the cancellation
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    await asyncio.gather(*busy)
+    _, demand = await feeds.database.read(row_of, feed_id)
+    assert (demand.kept, demand.evaluations) == (True, 1)

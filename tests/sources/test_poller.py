@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
@@ -12,6 +13,8 @@ from pytest_django import Settings
 
 from realtime.feeds.models import Feed
 from realtime.feeds.runtime import Feeds
+from realtime.sources import poller as poller_module
+from tests.held_unit import HeldUnit
 from tests.sources.polling import feed, open_feeds, polling, source, until, values
 from tests.sources.rows import make_source
 from tests.upstream import Upstream, closed_port
@@ -189,3 +192,19 @@ async def test_a_large_answer_is_read_like_a_small_one(feeds: Feeds, upstream: U
     async with polling(feeds):
         await until(feeds.database, feed(), lambda row: row.state == "fresh")
     assert await feeds.database.read(values()) == ['"last"']
+
+
+async def test_what_is_claimed_while_the_engine_ends_is_given_back(
+    feeds: Feeds, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldUnit(poller_module._settle_and_claim)
+    monkeypatch.setattr(poller_module, "_settle_and_claim", held)
+    due = timezone.now()
+    await feeds.database.write(
+        lambda: make_source(url=upstream.on("/quote", says({"value": 1})), next_poll_at=due)
+    )
+    async with polling(feeds):
+        await held.begun()
+        asyncio.get_running_loop().call_soon(held.let_go)  # after the cancellation
+    row = await feeds.database.read(source())
+    assert (row.claimed_by, row.next_poll_at) == ("", due)

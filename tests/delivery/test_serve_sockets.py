@@ -15,6 +15,7 @@ from tests.conftest import MakeServer
 from tests.delivery.served import dial, furnish, next_event, publish, read, read_values, stream, watch
 from tests.delivery.test_pings import FIRST, LAST, PONG
 from tests.faults.byhand import UPGRADE, open_request
+from tests.faults.unhurried import UNHURRIED
 from tests.serving import Server
 
 
@@ -114,14 +115,16 @@ def test_two_hundred_feeds_with_long_names_and_positions_on_one_socket(server: S
 
 
 def test_a_slow_reader_is_closed_by_its_code_and_its_neighbour_gets_everything(serve: MakeServer) -> None:
-    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536")
+    # It must find the close frame behind all that it has not read yet, and answers no pings meanwhile.
+    patience = {"HEADWATER_APPS": UNHURRIED, "HEADWATER_STALL_LIMIT_S": "600", "HEADWATER_PING_S": "600"}
+    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536", **patience)
     token = furnish(server, "count")
+    options = {"max_queue": 1, "max_size": None, "ping_interval": None}
     with (
-        watch(server, "/ws/feeds/count/", sock=dial(server), max_queue=1, max_size=None) as slow,
+        watch(server, "/ws/feeds/count/", sock=dial(server), **options) as slow,
         watch(server, "/ws/feeds/count/", max_size=None) as neighbour,
     ):
         read_values(neighbour, 1)
-        # Few and large: what it has not read yet it must read within 5 s, to find the close frame behind it.
         for number in range(10):
             publish(server, token, "count", [number, "x" * 900_000])
             assert read_values(neighbour, 1)[0][0] == number
@@ -205,7 +208,7 @@ def test_pongs_in_pieces_and_between_the_frames_of_a_message_change_nothing(serv
 
 
 def test_every_socket_is_pinged_and_one_that_never_answers_is_let_go(serve: MakeServer) -> None:
-    server = serve("--no-engine", HEADWATER_PING_S="1")
+    server = serve("--no-engine", HEADWATER_PING_S="3")
     furnish(server, "count")
     head = "Host: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     with (

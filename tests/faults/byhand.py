@@ -33,7 +33,10 @@ def begin_to_publish(server: Server, token: str, slug: str, body: bytes) -> sock
 
 
 def deaf_socket(server: Server, slug: str) -> socket.socket:
-    """A WebSocket that never answers a close frame: until it is closed, a server drains for 5 s at least."""
+    """A WebSocket that never answers a close frame: until it is closed, a server drains for 5 s at least.
+
+    An unhurried one drains until then.
+    """
     head = f"GET /ws/feeds/{slug}/"
     return open_request(server, head, UPGRADE, b"HTTP/1.1 101 Switching Protocols\r\n")
 
@@ -58,8 +61,8 @@ def is_ended(connection: socket.socket) -> bool:
 
 def rest_of(connection: socket.socket) -> tuple[bytes, bytes]:
     """What comes until the server closes: head and body."""
-    received = b""
+    parts = []
     while part := connection.recv(1 << 16):
-        received += part
-    head, _, body = received.partition(b"\r\n\r\n")
+        parts.append(part)
+    head, _, body = b"".join(parts).partition(b"\r\n\r\n")
     return head, body

@@ -16,6 +16,7 @@ from tests.conftest import MakeServer
 from tests.delivery.centrifuge.answers import commands
 from tests.delivery.served import furnish, publish, watch
 from tests.faults.byhand import deaf_socket, is_ended, open_request, overfill
+from tests.faults.unhurried import UNHURRIED
 from tests.sdk.node_sdk import NodeSdk
 from tests.services import Nginx, wait_until
 from tests.serving import Server
@@ -26,9 +27,10 @@ SUBSCRIBE = {"id": 2, "subscribe": {"channel": "feed:count"}}
 
 @pytest.fixture
 def pair(serve: MakeServer, redis_url: str) -> tuple[Server, Server]:
-    """Two processes on one Redis, with little patience for slow readers."""
+    """Two processes on one Redis, with little patience for slow readers, until they end."""
     settings = {"HEADWATER_SEND_LIMIT_BYTES": "65536", "HEADWATER_STALL_LIMIT_S": "1"}
-    one = serve("--no-engine", start=False, REDIS_URL=redis_url, **settings)
+    settings |= {"REDIS_URL": redis_url, "HEADWATER_APPS": UNHURRIED}
+    one = serve("--no-engine", start=False, **settings)
     two = serve("--no-engine", start=False, like=one)
     for server in (one, two):
         server.launch()
@@ -39,14 +41,14 @@ def pair(serve: MakeServer, redis_url: str) -> tuple[Server, Server]:
 
 @contextmanager
 def stream(method: str, url: str, **options: Any) -> Iterator[Iterator[dict[str, Any]]]:
-    """The objects of a stream, whether by lines or by events."""
+    """The objects of a stream, whether by lines or by events; pings are skipped."""
     with (
         httpx.Client(trust_env=False, timeout=60) as client,
         client.stream(method, url, **options) as answer,
     ):
         assert answer.status_code == 200
         lines = (line.removeprefix("data: ") for line in answer.iter_lines())
-        yield (json.loads(line) for line in lines if line)
+        yield (json.loads(line) for line in lines if line not in ("", "{}"))
 
 
 def say(server: Server, connected: dict[str, Any], *said: dict[str, Any]) -> int:
@@ -59,7 +61,11 @@ def test_raw_clients_are_heard_on_any_process_and_told_when_theirs_goes(pair: tu
     one, two = pair
     token = furnish(one, "count", "large")
     publish(one, token, "count", 1)
+    with open_deaf(two) as deaf:
+        overfill(two, token, "large")
+        wait_until(lambda: is_ended(deaf), "a client that reads nothing is cut off")
     body = commands(CONNECT)
+    # They answer no pings, so after 20 s at the earliest they would be let go.
     with ExitStack() as stack:
         lines = stack.enter_context(stream("POST", f"{one.url}/connection/http_stream", content=body))
         events = stack.enter_context(stream("GET", f"{one.url}/connection/sse", params={"cf_connect": body}))
@@ -70,9 +76,6 @@ def test_raw_clients_are_heard_on_any_process_and_told_when_theirs_goes(pair: tu
             assert next(each)["subscribe"]["offset"] == 1
         publish(two, token, "count", 2)
         assert [next(each)["push"]["pub"]["data"] for each in told] == [2, 2]
-        deaf = stack.enter_context(open_deaf(two))
-        overfill(two, token, "large")
-        wait_until(lambda: is_ended(deaf), "a client that reads nothing is cut off")
         listeners = [
             stack.enter_context(stream("POST", f"{one.url}/connection/uni_http_stream", content="{}")),
             stack.enter_context(stream("GET", f"{one.url}/connection/uni_sse")),

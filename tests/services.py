@@ -42,13 +42,15 @@ def free_port() -> int:
             return port
 
 
-def wait_until(ready: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Return as soon as `ready()` is true; TimeoutError naming `what` when it never is."""
+def wait_until(
+    ready: Callable[[], bool], what: str, timeout_s: float = START_TIMEOUT_S, *, every_s: float = 0.02
+) -> None:
+    """Return once `ready()`, asked so often, is true; TimeoutError naming `what` when it never is."""
     deadline = time.monotonic() + timeout_s
     while not ready():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what} within {timeout_s:g} s")
-        time.sleep(0.02)
+        time.sleep(every_s)
 
 
 def dying_with_us() -> list[str]:

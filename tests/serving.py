@@ -173,9 +173,9 @@ class Server:
                 stderr=log,
             )
 
-    def wait(self) -> None:
+    def wait(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Return when what was launched answers."""
-        wait_until(self._answers, "the server answers")
+        wait_until(self._answers, "the server answers", timeout_s)
         self.env["PORT"] = str(self.port)
 
     def _answers(self) -> bool:

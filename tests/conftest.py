@@ -79,12 +79,14 @@ async def feeds() -> AsyncIterator[Feeds]:
 
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """The opener of this test's live queries."""
+    """The opener of this test's live queries. Whoever asks waits for the value, on a busy machine too."""
     from realtime.feeds import demand
     from tests.on_demand import Shop
 
     opener = Shop()
     monkeypatch.setitem(demand._openers, "query", opener)
+    monkeypatch.setattr(demand, "CLAIMED_WITHIN_S", 30)
+    monkeypatch.setattr(demand, "KEPT_WITHIN_S", 30)
     return opener
 
 

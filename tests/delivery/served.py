@@ -37,8 +37,12 @@ def dial(server: Server) -> socket.socket:
 
 
 def watch(server: Server, path: str, **options: Any) -> ClientConnection:
-    """A WebSocket by a library that nobody here wrote; a context manager."""
-    return connect(server.ws_url + path, open_timeout=30, close_timeout=10, **options)
+    """A WebSocket by a library that nobody here wrote; a context manager.
+
+    It reads as much as comes, whether or not the test takes it, so that it answers pings all the time.
+    """
+    settings: dict[str, Any] = {"open_timeout": 30, "close_timeout": 10, "max_queue": None}
+    return connect(server.ws_url + path, **settings | options)
 
 
 def read(socket: ClientConnection) -> dict[str, Any]:

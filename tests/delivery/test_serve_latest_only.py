@@ -56,10 +56,12 @@ def last_of(messages: Iterator[dict[str, Any]]) -> dict[str, Any]:
 def test_who_stops_reading_skips_to_the_newest_value_and_a_neighbour_gets_everything(
     serve: MakeServer,
 ) -> None:
-    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536", HEADWATER_STALL_LIMIT_S="600")
+    # Who does not read answers no pings, and is let go for that by either side.
+    patience = {"HEADWATER_STALL_LIMIT_S": "600", "HEADWATER_PING_S": "600"}
+    server = serve("--no-engine", HEADWATER_SEND_LIMIT_BYTES="65536", **patience)
     token = furnish_latest_only(server, "level")
     with (
-        watch(server, "/ws/feeds/level/", sock=dial(server), max_queue=1) as slow,
+        watch(server, "/ws/feeds/level/", sock=dial(server), max_queue=1, ping_interval=None) as slow,
         dial(server) as stream,
         watch(server, "/ws/feeds/level/") as neighbour,
     ):

@@ -16,7 +16,16 @@ from realtime.errors import Unavailable
 from realtime.feeds.supervision import Supervisor
 from tests.services import Redis
 
+# Before they are forgotten they must have been seen. Redis' clock has whole seconds.
+SOON_S = 5
 ANA, BOB = '{"user":"ana","client":"a"}', '{"user":"bob","client":"b"}'
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gives up waiting for a Redis that answers, on a busy machine."""
+    for limit in ("TIMEOUT_S", "ADD_TIMEOUT_S", "END_TIMEOUT_S"):
+        monkeypatch.setattr(presence_redis, limit, 30)
 
 
 @asynccontextmanager
@@ -111,7 +120,7 @@ async def test_a_process_ends_when_redis_has_been_told_that_its_clients_are_gone
 async def test_clients_of_a_killed_process_are_forgotten_and_those_of_a_living_one_are_not(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence_redis, "EXPIRY_S", 2)
+    monkeypatch.setattr(presence_redis, "EXPIRY_S", SOON_S)
     monkeypatch.setattr(presence_redis, "REFRESH_EVERY_S", 0.2)
     killed = Supervisor()
     dead = RedisPresence(redis_url, killed)
@@ -143,7 +152,7 @@ async def test_one_whose_time_is_over_is_not_seen_even_before_somebody_tidies_up
     killed = Supervisor()
     dead = RedisPresence(redis_url, killed)
     async with process(redis_url) as living:
-        monkeypatch.setattr(presence_redis, "EXPIRY_S", 2)
+        monkeypatch.setattr(presence_redis, "EXPIRY_S", SOON_S)
         await dead.add(1, "dead", BOB)
         await killed.aclose()
         monkeypatch.setattr(presence_redis, "EXPIRY_S", 60)

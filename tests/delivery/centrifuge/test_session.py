@@ -73,20 +73,31 @@ async def test_pings_are_sent_and_want_an_answer(house: House, monkeypatch: pyte
 
 async def test_a_pong_may_wait_behind_a_command(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "PING_S", 0.02)
-    monkeypatch.setattr(session, "PONG_WITHIN_S", 0.01)
-    go_on = asyncio.Event()
+    monkeypatch.setattr(session, "PONG_WITHIN_S", 30)
+    begun, missed, go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def slow(*_: Any) -> Answer:
+        begun.set()
         await go_on.wait()
         return Answer({})
 
+    miss = session.Session._miss_pong
+
+    def miss_one(late: session.Session) -> None:
+        monkeypatch.setattr(session, "PONG_WITHIN_S", 30)  # for the next one, which is read after the command
+        miss(late)
+        missed.set()
+
     monkeypatch.setitem(commands.HANDLERS, "unsubscribe", slow)
+    monkeypatch.setattr(session.Session, "_miss_pong", miss_one)
     one = await connected(house)
     await one.tell({"id": 2, "unsubscribe": {"channel": "feed:lab"}})
+    await begun.wait()
+    monkeypatch.setattr(session, "PONG_WITHIN_S", 0.01)
+    await missed.wait()
     for _ in range(3):
         assert await one.read() == {}
         await one.tell("{}")
-    monkeypatch.setattr(session, "PONG_WITHIN_S", 10)
     go_on.set()
     reply: dict[str, Any] = {}
     while not reply:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
+import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
 from realtime.errors import BadInput, NotFound
+from realtime.feeds import demand
 from realtime.feeds.access import Principal
 from realtime.feeds.demand import ENGINES, WANTED_SIGNAL, Opened
 from realtime.feeds.models import Demand, Feed
@@ -19,6 +22,8 @@ from realtime.feeds.runtime import Feeds
 from realtime.feeds.store import Health, Write
 
 GROUP = "sales"
+LOOK_EVERY_S = 0.1
+PATIENCE_S = 30.0
 
 
 class Shop:
@@ -76,15 +81,17 @@ class Filler:
         self._feeds.broker.hear(WANTED_SIGNAL, lambda _: self._wanted.set())
         await self._feeds.broker.join_group(ENGINES)
         while True:
-            await self._wanted.wait()
+            with contextlib.suppress(TimeoutError):  # a signal may be lost
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await self._wanted.wait()
             self._wanted.clear()
             for feed_id, slug in await self._feeds.database.write(self._claim):
-                await self.fill(feed_id, self._value_of(slug))
-                self.filled.append(slug)
+                await self._fill(feed_id, slug)
 
-    async def fill(self, feed_id: int, value: Any) -> None:
-        """Publish a value and say that it is the present one."""
-        await publish(self._feeds, feed_id, value)
+    async def _fill(self, feed_id: int, slug: str) -> None:
+        """Publish a value, and then say that it is the present one: whoever asked for it goes on at once."""
+        await publish(self._feeds, feed_id, self._value_of(slug))
+        self.filled.append(slug)
         await self._feeds.database.write(lambda: Demand.objects.filter(pk=feed_id).update(kept=True))
 
     @staticmethod
@@ -98,7 +105,14 @@ class Filler:
 
 
 def fill(feeds: Feeds, value_of: Callable[[str], Any] = lambda slug: slug) -> Filler:
-    """Have what is wanted filled from now on, by default with its own name."""
+    """Have what is wanted filled from now on, by default with its own name.
+
+    Until these feeds are closed, whoever asks waits for that as long as a slow machine takes.
+    """
+    patch = pytest.MonkeyPatch()
+    for limit in ("CLAIMED_WITHIN_S", "KEPT_WITHIN_S"):
+        patch.setattr(demand, limit, PATIENCE_S)
+    feeds.closing.callback(patch.undo)
     filler = Filler(feeds, value_of)
     feeds.supervisor.spawn("filler", filler.run)
     return filler

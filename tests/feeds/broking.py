@@ -71,6 +71,7 @@ class FragileLayer(InMemoryChannelLayer):
     asked      how often each was called
     failures   how many more times each fails
     hanging    those that do not return until they are let go
+    echoes     that were sent; who sends one goes on before a test sees it here
     """
 
     def __init__(self) -> None:
@@ -96,11 +97,12 @@ class FragileLayer(InMemoryChannelLayer):
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         if message["type"] == "feed.echo":
-            self.echoes.append(message)
             await self._pass("send")
         if not self.is_silent:
             await super().send(channel, message)
             await asyncio.sleep(0.01)  # as with Redis, it may be heard before this returns
+        if message["type"] == "feed.echo":
+            self.echoes.append(message)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await self._pass("group_send")

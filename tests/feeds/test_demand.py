@@ -114,6 +114,7 @@ async def test_the_present_value_is_waited_for_though_there_is_an_older_one(feed
 async def test_without_an_engine_nobody_waits_for_ever_and_the_next_do_not_wait_at_all(
     feeds: Feeds, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(demand, "WANTED_AGAIN_S", 3_600)  # so long it holds that there is none
     monkeypatch.setattr(demand, "CLAIMED_WITHIN_S", 0.05)
     ref = await Opening.of(feeds).open(NAME, ANONYMOUS)
     feed = await feed_of(feeds, ref.slug)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.utils import timezone
 
 from docs.examples.orders.models import Customer, Order
@@ -16,21 +17,37 @@ from realtime.feeds.journal import history
 from realtime.feeds.models import Demand, Feed
 from realtime.feeds.runtime import Feeds, signal_now
 from realtime.feeds.supervision import Supervisor
+from realtime.queries import evaluator as module
 from realtime.queries.evaluator import Evaluator
 from tests.services import wait_until
 
+NEVER_S = 3_600.0
+PATIENCE_S = 100.0
+
 
 @asynccontextmanager
-async def evaluating(feeds: Feeds, name: str = "one") -> AsyncIterator[Evaluator]:
-    """An engine's evaluator, by itself."""
-    supervisor = Supervisor()
-    evaluator = Evaluator(feeds, name=name)
-    supervisor.spawn("live queries", evaluator.run)
-    try:
-        yield evaluator
-    finally:
-        await supervisor.aclose()
-        await evaluator.aclose()
+async def evaluating(
+    feeds: Feeds, name: str = "one", *, quick_s: float = NEVER_S, **settings: Any
+) -> AsyncIterator[Evaluator]:
+    """An engine's evaluator, by itself, with these settings.
+
+    However slow this machine is, nothing but a change has it evaluate again, and no query is too slow, unless
+    the test says so.
+    """
+    patient = {"query_recheck_s": NEVER_S, "query_limit_s": PATIENCE_S}
+    changed = module.conf().model_copy(update=patient | settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "conf", lambda: changed)
+        patch.setattr(module, "QUICK_S", quick_s)
+        patch.setattr(module, "HEARING_PATIENCE_S", NEVER_S)
+        supervisor = Supervisor()
+        evaluator = Evaluator(feeds, name=name)
+        supervisor.spawn("live queries", evaluator.run)
+        try:
+            yield evaluator
+        finally:
+            await supervisor.aclose()
+            await evaluator.aclose()
 
 
 def want(name: str, *, for_s: float = 3600) -> int:

@@ -80,9 +80,9 @@ def paint(user: Any, customer: Any, name: str = "orders.html") -> str:
 def keep(slug: str, html: str, *, state: Any = "fresh", error: str = "", **fields: Any) -> Feed:
     """As an engine does that keeps this feed true."""
     feed = Feed.objects.create(slug=slug, title=slug, kind="query")
-    soon = timezone.now() + timedelta(seconds=5)
+    later = timezone.now() + timedelta(hours=1)
     Demand.objects.create(
-        **{"feed": feed, "base": slug, "wanted_until": soon, "claimed_until": soon, "kept": True} | fields
+        **{"feed": feed, "base": slug, "wanted_until": later, "claimed_until": later, "kept": True} | fields
     )
     write_now([Write(feed.pk, json.dumps(html)), Write(feed.pk, health=Health(state, None, None, error))])
     return Feed.objects.get(pk=feed.pk)

@@ -61,6 +61,11 @@ class Listening:
         of = f"SELECT pid FROM pg_stat_activity WHERE application_name = '{listening.APPLICATION}'"
         return [int(str(pid)) for (pid,) in self.sql(of)]
 
+    async def pid(self) -> int:
+        """That of its one connection."""
+        await asyncio.to_thread(wait_until, lambda: len(self.pids()) == 1, "it has one connection")
+        return self.pids()[0]
+
     async def until_everything(self) -> None:
         await self.heard.until(lambda: EVERYTHING in self.heard.changes)
         self.heard.changes.clear()
@@ -83,6 +88,8 @@ async def listener(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     )
     monkeypatch.setattr(listening, "_parameters", lambda: parameters)
     listener = Listening(server)
+    # A backend outlives its connection for a moment: that of the test before.
+    await asyncio.to_thread(wait_until, lambda: not listener.pids(), "nobody listens any more")
     task = asyncio.create_task(listen(listener.tell, listener.begin))
     try:
         await listener.until_everything()
@@ -103,7 +110,7 @@ async def test_after_a_restart_everything_is_told_again_and_then_each_change(lis
 
 
 async def test_a_connection_that_was_ended_is_replaced(listener: Listening) -> None:
-    listener.sql(f"SELECT pg_terminate_backend({listener.pids()[0]})")
+    listener.sql(f"SELECT pg_terminate_backend({await listener.pid()})")
     await listener.until_everything()
 
 
@@ -117,7 +124,7 @@ async def test_a_connection_that_carries_nothing_any_more_is_replaced(
     impatient: None, listener: Listening
 ) -> None:
     """As one that a pooler lends to others, or whose other end hangs."""
-    (pid, *_) = listener.pids()
+    pid = await listener.pid()
     os.kill(pid, signal.SIGSTOP)
     try:
         await listener.until_everything()
@@ -128,7 +135,7 @@ async def test_a_connection_that_carries_nothing_any_more_is_replaced(
 async def test_while_it_cannot_begin_it_tries_again(listener: Listening) -> None:
     listener.fails = True
     before = listener.begun
-    listener.sql(f"SELECT pg_terminate_backend({listener.pids()[0]})")
+    listener.sql(f"SELECT pg_terminate_backend({await listener.pid()})")
     await asyncio.to_thread(wait_until, lambda: listener.begun >= before + 2, "it tries again")
     assert not listener.heard.changes
     listener.fails = False
@@ -136,7 +143,7 @@ async def test_while_it_cannot_begin_it_tries_again(listener: Listening) -> None
 
 
 async def test_when_it_ends_its_connection_is_closed(listener: Listening) -> None:
-    (pid,) = listener.pids()
+    pid = await listener.pid()
     task = next(task for task in asyncio.all_tasks() if "listen" in repr(task.get_coro()))
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

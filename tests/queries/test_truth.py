@@ -27,7 +27,7 @@ from tests.serving import ROOT, Server, Template, environment
 
 pytestmark = pytest.mark.database
 
-PATIENCE_S = 10
+PATIENCE_S = 60
 CUSTOMERS = ["Ana", "Ben", "Çelik"]
 TAGS = ["late", "gift"]
 
@@ -72,7 +72,7 @@ class Writer:
 def truthful(serving_template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("truth") / "server"
     database = serving_template.copy(folder)
-    env = environment(folder, HEADWATER_QUERY_RECHECK_S="86400", **database)
+    env = environment(folder, HEADWATER_QUERY_RECHECK_S="86400", HEADWATER_QUERY_LIMIT_S="60", **database)
     server = Server(folder, env, token=serving_template.token)
     try:
         server.start()

@@ -22,7 +22,11 @@ from datetime import timedelta
 from django.utils import timezone
 from tests.sources.rows import make_source
 for number in range(5):
-    make_source(f"s{number}", url=f"URL/counter/{number}", interval_s=0.5, timeout_s=0.5)
+    make_source(f"s{number}", url=f"URL/counter/{number}", interval_s=0.5, timeout_s=5)
+"""
+OFFSETS = """
+from realtime.feeds.models import Feed
+print(*Feed.objects.order_by("pk").values_list("offset", flat=True))
 """
 JOURNAL = """
 from realtime.feeds.models import Feed
@@ -31,7 +35,7 @@ for feed in Feed.objects.all():
     offsets = list(feed.entries.order_by("offset").values_list("offset", flat=True))
     assert offsets == list(range(1, feed.offset + 1)), offsets
     assert feed.state == "fresh", feed.state
-print(Feed.objects.order_by("offset").first().offset, EngineSeen.objects.count())
+print(EngineSeen.objects.count())
 """
 
 Start = Callable[[], "subprocess.Popen[str]"]
@@ -77,15 +81,16 @@ def test_an_engine_killed_while_it_polls_leaves_no_hole_its_successor_goes_on_an
         upstream.wait_for("/counter/4", 3)
         os.kill(process.pid, signal.SIGKILL)
         process.wait(30)
-        before = dict(upstream.requests)
+        before, left = dict(upstream.requests), shell(env, OFFSETS).split()
         process = start()
         for number in range(5):
             path = f"/counter/{number}"
             wait_until(lambda path=path: upstream.requests[path] >= before[path] + 3, path)  # type: ignore[misc]
         process.terminate()
         assert process.wait(30) == 0
-    count, engines = shell(env, JOURNAL).split()
-    assert int(count) >= 4
+    engines, *offsets = shell(env, JOURNAL + OFFSETS).split()
+    # The last of its three polls may not be saved; the two before it are.
+    assert all(int(now) >= int(then) + 2 for now, then in zip(offsets, left, strict=True))
     assert engines == "0"  # its successor took the one that was killed off the list, and then itself
 
 

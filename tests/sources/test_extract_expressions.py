@@ -131,7 +131,7 @@ def test_an_expression_that_doubles_its_value_again_and_again_is_ended(expressio
     started = time.process_time()
     with pytest.raises(ExtractError, match="builds too much"):
         pick(document, expression)
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 60
 
 
 JSON = st.recursive(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import Any
 
+import aiohttp
 import pytest
 
 from realtime.errors import (
@@ -15,8 +19,9 @@ from realtime.errors import (
     FetchTimeout,
     ResponseTooLarge,
 )
+from realtime.sources import fetch
 from realtime.sources.fetch import BODY_LIMIT_BYTES, Fetcher, Request
-from realtime.sources.guard import AllowedNetworks
+from realtime.sources.guard import AllowedNetworks, GuardedResolver
 from tests.upstream import Upstream, closed_port
 from tests.upstream_replies import after, answers, head, later, raw, says
 
@@ -209,9 +214,20 @@ async def test_an_answer_that_breaks_off_or_is_not_http_is_told(
     assert (await fetcher.fetch(Request(upstream.url("/counter/after")))).status == 200
 
 
+class NoNames(aiohttp.abc.AbstractResolver):
+    """Knows no name, and says so as the system does, without asking a network that may take its time."""
+
+    async def resolve(self, host: str, *where: Any) -> list[aiohttp.abc.ResolveResult]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    async def close(self) -> None:
+        pass
+
+
 async def test_a_closed_port_an_unknown_name_and_a_wrong_scheme_are_told(
-    upstream: Upstream, fetcher: Fetcher
+    upstream: Upstream, fetcher: Fetcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fetch, "GuardedResolver", partial(GuardedResolver, inner=NoNames()))
     with pytest.raises(FetchError, match=r"127\.0\.0\.1 port \d+ refused the connection"):
         await fetcher.fetch(Request(f"http://127.0.0.1:{closed_port()}/?key=secret"))
     with pytest.raises(FetchError, match=r"The name nowhere\.invalid could not be resolved") as caught:

@@ -84,9 +84,9 @@ async def test_a_poll_that_overruns_its_interval_never_piles_up(feeds: Feeds, up
         finally:
             under_way -= 1
 
-    due = await make(feeds, url=upstream.on("/quote", slow), interval_s=0.2)
+    due = await make(feeds, url=upstream.on("/quote", slow), interval_s=0.2, timeout_s=60)
     async with polling(feeds):
-        journal = await until(feeds.database, values(), lambda seen: len(seen) >= 3)
+        journal = await until(feeds.database, values(), lambda seen: len(seen) >= 3, timeout_s=120)
         row = await feeds.database.read(source())
     assert most == 1
     assert journal == [str(step) for step in range(len(journal))]
@@ -112,17 +112,21 @@ async def test_two_engines_poll_each_source_once_per_interval(feeds: Feeds, upst
 
     def prepare() -> None:
         for slug in slugs:
-            make_source(slug, next_poll_at=due, interval_s=0.5, url=upstream.url(f"/counter/{slug}"))
+            url = upstream.url(f"/counter/{slug}")
+            make_source(slug, next_poll_at=due, interval_s=0.5, timeout_s=60, url=url)
 
     def stop() -> None:
         Source.objects.update(enabled=False)
 
+    def is_idle() -> bool:
+        return not Source.objects.exclude(claimed_by="").exists()
+
     await feeds.database.write(prepare)
     async with open_feeds() as others, polling(feeds, name="one"), polling(others, name="two"):
         for slug in slugs:
-            await asyncio.to_thread(upstream.wait_for, f"/counter/{slug}", 4)
+            await asyncio.to_thread(upstream.wait_for, f"/counter/{slug}", 4, 120)
         await feeds.database.write(stop)
-        await until(feeds.database, lambda: not Source.objects.exclude(claimed_by="").exists())
+        await until(feeds.database, is_idle, timeout_s=120)
         rows = await feeds.database.read(lambda: dict(Source.objects.values_list("slug", "next_poll_at")))
     for slug in slugs:
         slots = round((rows[slug] - due) / timedelta(seconds=0.5))

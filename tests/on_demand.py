@@ -9,12 +9,10 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
 from realtime.errors import BadInput, NotFound
-from realtime.feeds import demand
 from realtime.feeds.access import Principal
 from realtime.feeds.demand import ENGINES, WANTED_SIGNAL, Opened
 from realtime.feeds.models import Demand, Feed
@@ -23,7 +21,6 @@ from realtime.feeds.store import Health, Write
 
 GROUP = "sales"
 LOOK_EVERY_S = 0.1
-PATIENCE_S = 30.0
 
 
 class Shop:
@@ -105,14 +102,7 @@ class Filler:
 
 
 def fill(feeds: Feeds, value_of: Callable[[str], Any] = lambda slug: slug) -> Filler:
-    """Have what is wanted filled from now on, by default with its own name.
-
-    Until these feeds are closed, whoever asks waits for that as long as a slow machine takes.
-    """
-    patch = pytest.MonkeyPatch()
-    for limit in ("CLAIMED_WITHIN_S", "KEPT_WITHIN_S"):
-        patch.setattr(demand, limit, PATIENCE_S)
-    feeds.closing.callback(patch.undo)
+    """Have what is wanted filled from now on, by default with its own name."""
     filler = Filler(feeds, value_of)
     feeds.supervisor.spawn("filler", filler.run)
     return filler

@@ -96,8 +96,12 @@ def want(asked: Collection[Opened], until: datetime, now: datetime) -> dict[Open
 
 
 def want_again(feed_ids: Collection[int], until: datetime) -> None:
-    """Want these feeds until then, where they are not wanted for longer. One query."""
-    Demand.objects.filter(pk__in=list(feed_ids), wanted_until__lt=until).update(wanted_until=until)
+    """Want these feeds until then, where they are not wanted for longer. Two queries."""
+    shorter = Demand.objects.filter(pk__in=list(feed_ids), wanted_until__lt=until)
+    with transaction.atomic(savepoint=False):
+        # Locked in the order in which engines do that.
+        locked = shorter.select_for_update().order_by("pk").values_list("pk", flat=True)
+        Demand.objects.filter(pk__in=list(locked)).update(wanted_until=until)
 
 
 def standings_of(feed_ids: Collection[int]) -> dict[int, Standing]:

@@ -1,11 +1,12 @@
 """Which engine fills which feeds that are wanted. Sync functions, each one unit of work for `Database.write`.
 
 An engine holds what it claimed until `CLAIM_S` after its last `hold`; what a dead one held is free then.
-Feeds of one base are held together.
+Feeds of one base are held together. Rows are locked in the order of their feeds, by whoever locks several.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -18,16 +19,24 @@ from realtime.feeds.models import Demand
 CLAIM_S = 6.0
 RENEW_EVERY_S = 2.0
 CLAIM_LIMIT = 1_000
+# Of PostgreSQL. An engine that stands still with the lock loses it before the claims of the others end.
+LOCK = int.from_bytes(hashlib.sha256(b"headwater claims").digest()[:7])
+STILL_LIMIT_S = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A feed that this engine fills. `last_ok_at` is when its value was last published as the present one."""
+    """A feed that this engine fills.
+
+    last_ok_at   when its value was last published as the present one
+    is_new       it was claimed just now, and counts as not kept
+    """
 
     feed_id: int
     slug: str
     base: str
     last_ok_at: datetime | None
+    is_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +84,54 @@ def hold(engine: str, now: datetime) -> tuple[list[Held], list[Held]]:
     """Renew what this engine holds, let go what nobody wants, claim what is free.
 
     Returns what it holds now, and what it let go.
-    What is newly claimed counts as not kept.
     """
     until = now + timedelta(seconds=CLAIM_S)
     with transaction.atomic():
-        unwanted = _held(Demand.objects.filter(engine=engine, wanted_until__lte=now))
-        Demand.objects.filter(feed_id__in=[held.feed_id for held in unwanted]).update(
-            engine="", claimed_until=None, kept=False
-        )
+        _take_turn()
+        # Under their locks: who wants one again at this moment has done so by now, or finds it let go.
+        over = [feed_id for feed_id, wanted_until in _lock(engine) if wanted_until <= now]
+        unwanted = _held(Demand.objects.filter(feed_id__in=over))
+        _let_go(over)
         Demand.objects.filter(engine=engine).update(claimed_until=until)
-        free = Demand.objects.filter(_free(engine, now)).order_by("feed_id")
-        if connection.features.has_select_for_update_skip_locked:
-            free = free.select_for_update(skip_locked=True)
-        wanted = list(free.values_list("feed_id", "base")[:CLAIM_LIMIT])
-        bases = {base for _, base in wanted}
+        claimed = _free_whole_bases(engine, now)
+        Demand.objects.filter(feed_id__in=claimed).update(engine=engine, claimed_until=until, kept=False)
+        mine = _held(Demand.objects.filter(engine=engine))
+        return [replace(each, is_new=each.feed_id in claimed) for each in mine], unwanted
+
+
+def _take_turn() -> None:
+    """Only one engine at a time claims: another sees then which bases are held."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SET LOCAL idle_in_transaction_session_timeout = '{STILL_LIMIT_S}s';"
+                f" SELECT pg_advisory_xact_lock({LOCK})"
+            )
+
+
+def _lock(engine: str) -> list[tuple[int, datetime]]:
+    """What this engine holds, and until when that is wanted; locked."""
+    mine = Demand.objects.select_for_update().filter(engine=engine).order_by("feed_id")
+    return list(mine.values_list("feed_id", "wanted_until"))
+
+
+def _free_whole_bases(engine: str, now: datetime) -> set[int]:
+    """The feeds, locked, that this engine may claim: what is free, of bases that no other engine holds."""
+    free = Demand.objects.filter(_free(engine, now)).order_by("base", "feed_id")
+    if connection.features.has_select_for_update_skip_locked:
+        free = free.select_for_update(skip_locked=True)
+    found = list(free.values_list("feed_id", "base")[:CLAIM_LIMIT])
+    bases = {base for _, base in found}
+    if len(found) == CLAIM_LIMIT and len(bases) > 1:
+        bases.remove(found[-1][1])  # there may be more of it: the next look finds it whole
+    if bases:
         others = Demand.objects.filter(base__in=bases, claimed_until__gt=now).exclude(engine__in=("", engine))
-        elsewhere = set(others.values_list("base", flat=True)) if bases else set()
-        Demand.objects.filter(feed_id__in=[id_ for id_, base in wanted if base not in elsewhere]).update(
-            engine=engine, claimed_until=until, kept=False
-        )
-        return _held(Demand.objects.filter(engine=engine)), unwanted
+        bases -= set(others.values_list("base", flat=True))
+    return {feed_id for feed_id, base in found if base in bases}
+
+
+def _let_go(feed_ids: Collection[int]) -> None:
+    Demand.objects.filter(feed_id__in=feed_ids).update(engine="", claimed_until=None, kept=False)
 
 
 def _held(rows: QuerySet[Demand]) -> list[Held]:
@@ -119,11 +156,12 @@ def save_notes(engine: str, notes: Collection[Note]) -> None:
                     each.feed_id,
                     engine,
                 )
-                for each in notes
+                for each in sorted(notes, key=lambda note: note.feed_id)
             ],
         )
 
 
 def release(engine: str) -> None:
     """Let go of everything at once, for other engines."""
-    Demand.objects.filter(engine=engine).update(engine="", claimed_until=None, kept=False)
+    with transaction.atomic():
+        _let_go([feed_id for feed_id, _ in _lock(engine)])

@@ -117,6 +117,7 @@ class Evaluator:
         for each in held:
             by_base[each.base][each.feed_id] = each.slug[len(each.base) + 1 :]
         last_ok_at = {each.feed_id: each.last_ok_at for each in held}
+        claimed = {each.feed_id for each in held if each.is_new}
         for base in self._lines.keys() - by_base.keys():
             gone = self._lines.pop(base)
             gone.cancel_timer()
@@ -127,7 +128,7 @@ class Evaluator:
                 line = self._lines[base] = Line(
                     base, first_s=conf().query_first_ms / 1000, sustained_s=conf().query_sustained_ms / 1000
                 )
-            if line.hold(feeds, last_ok_at):
+            if line.hold(feeds, last_ok_at, claimed):
                 line.evaluate_at = self._loop.time()
                 self._schedule(line)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime
 
 from .changes import EVERYTHING, Change, Footprint, Read, affects
@@ -46,11 +46,17 @@ class Line:
         self.timer: asyncio.TimerHandle | None = None
         self._meanwhile: list[Change] = []
 
-    def hold(self, feeds: Mapping[int, str], last_ok_at: Mapping[int, datetime | None]) -> bool:
-        """These are its feeds from now on; whether one of them is new here."""
-        new = feeds.keys() - self.feeds.keys()
+    def hold(
+        self, feeds: Mapping[int, str], last_ok_at: Mapping[int, datetime | None], claimed: Set[int]
+    ) -> bool:
+        """These are its feeds from now on; whether one of them is to be filled.
+
+        claimed   feeds that were claimed just now: what they were told before does not count, as they may
+                  have been let go, and another's, meanwhile
+        """
+        new = feeds.keys() - self.feeds.keys() | feeds.keys() & claimed
         self.feeds = feeds
-        self.told = {feed_id: text for feed_id, text in self.told.items() if feed_id in feeds}
+        self.told = {feed_id: text for feed_id, text in self.told.items() if feed_id in feeds.keys() - new}
         self.last_ok_at = {id_: self.last_ok_at.get(id_, last_ok_at[id_]) for id_ in feeds}
         return bool(new)
 

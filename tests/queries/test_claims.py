@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from realtime.feeds.models import Demand, Feed
+from realtime.queries import claims
 from realtime.queries.claims import CLAIM_S, Note, hold, needs_hold, release, save_notes
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +41,22 @@ def test_feeds_of_one_base_are_held_by_the_same_engine() -> None:
     wanted("query:a?x=1#t.html:1:00000000")
     assert held("two") == set()
     assert held("one") == {"query:a?x=1", "query:a?x=1#t.html:1:00000000"}
+
+
+def test_no_base_is_claimed_in_part_because_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "CLAIM_LIMIT", 2)
+    for slug in ("query:a", "query:b", "query:b#t.html:1:00000000"):
+        wanted(slug)
+    assert held("one") == {"query:a"}
+    assert held("two") == {"query:b", "query:b#t.html:1:00000000"}
+
+
+def test_what_was_claimed_just_now_is_new() -> None:
+    wanted("query:a")
+    assert [each.is_new for each in hold("one", NOW)[0]] == [True]
+    assert [each.is_new for each in hold("one", NOW)[0]] == [False]
+    release("one")
+    assert [each.is_new for each in hold("one", NOW)[0]] == [True]
 
 
 def test_what_a_dead_engine_held_is_free_once_its_claim_is_over_and_no_more_counts_as_kept() -> None:

@@ -57,6 +57,15 @@ async def test_what_an_engine_claims_while_it_ends_is_let_go(
     assert (await feeds.database.read(row_of, feed_id))[1].engine == ""
 
 
+async def test_what_was_let_go_for_an_engine_that_lives_is_claimed_and_filled_again(feeds: Feeds) -> None:
+    feed_id = await write(feeds, want, "query:recent-orders")
+    async with evaluating(feeds):
+        await is_kept(feeds, feed_id)
+        await write(feeds, module.release, "one")
+        await is_kept(feeds, feed_id)
+        assert (await feeds.database.read(row_of, feed_id))[1].engine == "one"
+
+
 async def test_an_evaluation_that_is_due_while_the_engine_ends_is_not_begun(feeds: Feeds) -> None:
     evaluator = Evaluator(feeds, name="one")
     async with asyncio.TaskGroup() as evaluator._tasks:

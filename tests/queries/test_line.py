@@ -79,13 +79,23 @@ def test_while_a_query_fails_changes_do_not_hasten_its_next_try() -> None:
 
 def test_a_new_feed_of_a_base_is_untold_and_one_that_went_is_forgotten() -> None:
     one = line()
-    assert one.hold({1: ""}, {1: None})
+    assert one.hold({1: ""}, {1: None}, set())
     one.told[1] = "[]"
     one.last_ok_at[1] = NOON
     assert not one.untold
-    assert one.hold({1: "", 2: "page.html:00000000"}, {1: None, 2: None})
+    assert one.hold({1: "", 2: "page.html:00000000"}, {1: None, 2: None}, {2})
     assert one.untold
     assert one.last_ok_at == {1: NOON, 2: None}
-    assert not one.hold({2: "page.html:00000000"}, {2: NOON})
+    assert not one.hold({2: "page.html:00000000"}, {2: NOON}, set())
     assert one.told == {}
     assert one.last_ok_at == {2: None}
+
+
+def test_what_was_claimed_again_is_to_be_filled_again() -> None:
+    one = line()
+    one.hold({1: "", 2: "page.html:00000000"}, {1: None, 2: None}, {1, 2})
+    one.told.update({1: "[]", 2: "<p>"})
+    assert not one.hold({1: "", 2: "page.html:00000000"}, {1: None, 2: None}, set())
+    assert not one.untold
+    assert one.hold({1: "", 2: "page.html:00000000"}, {1: None, 2: None}, {1})
+    assert one.told == {2: "<p>"}

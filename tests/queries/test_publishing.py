@@ -42,7 +42,7 @@ def line_of(**blocks: int) -> Line:
     """The query with the feeds of these ids; the one named `value` shows the value itself."""
     line = Line(BASE, first_s=0.02, sustained_s=0.25)
     feeds = {feed_id: "" if name == "value" else BLOCK for name, feed_id in blocks.items()}
-    line.hold(feeds, dict.fromkeys(feeds, BEFORE))
+    line.hold(feeds, dict.fromkeys(feeds, BEFORE), set(feeds))
     return line
 
 
@@ -177,12 +177,12 @@ async def test_a_feed_let_go_while_its_result_is_committed_is_filled_anew_when_i
     real = feeds.store.write
 
     async def let_go(write: Any) -> Any:
-        line.hold({}, {})
+        line.hold({}, {}, set())
         return await real(write)
 
     monkeypatch.setattr(feeds.store, "write", let_go)
     await publisher.publish(line, found("1"), took_s=0.1)
-    line.hold({feed_id: ""}, {feed_id: BEFORE})
+    line.hold({feed_id: ""}, {feed_id: BEFORE}, set())
     assert line.untold
     publications = await feeds.database.read(lambda: history(feed_id, limit=10))
     assert [each.data for each in publications] == ["1"]

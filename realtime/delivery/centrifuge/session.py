@@ -19,6 +19,7 @@ from .identity import Identity
 from .protocol import (
     Disconnect,
     DisconnectCode,
+    ErrorCode,
     ProtocolError,
     UnsubscribeCode,
     disconnect_of,
@@ -159,6 +160,11 @@ class Session:
             del self.subscriptions[name], self._by_feed[subscription.channel.feed.id]
             self.latest_only.discard(subscription.channel.feed.id)
             self._cancel(f"expiry of {name}")
+
+    def check(self, subscription: Subscription) -> None:
+        """Raises ProtocolError when it was removed while it started: an error that passes, as SDKs see it."""
+        if self.subscriptions.get(subscription.channel.name.text) is not subscription:
+            raise ProtocolError(ErrorCode.INTERNAL, "the subscription was ended while it began")
 
     def begin_subscription(self, subscription: Subscription) -> None:
         """Its reply is written: tell what came meanwhile, and from now on at once."""

@@ -50,7 +50,9 @@ async def start(session: Session, subscription: Subscription, params: Params) ->
     try:
         result = await subscription.start(params)
         await session.door.arrive(session, subscription)
+        session.check(subscription)
     except BaseException:
+        # Nothing else: who removed it meanwhile has ended the rest, and another may have begun in its place.
         session.remove(subscription)
         subscription.leave()
         raise

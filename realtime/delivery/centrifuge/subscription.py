@@ -86,7 +86,7 @@ class Subscription:
     async def start(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Join and recover; the reply's content. `go_live` must follow in the same turn of the loop.
 
-        Raises ProtocolError (unknown channel, unrecoverable position) and Unavailable.
+        Raises ProtocolError (unknown channel, unrecoverable position, ended meanwhile) and Unavailable.
         """
         feed, rules = self.channel.feed, self.rules
         recover = bool(request.get("recover"))
@@ -95,6 +95,7 @@ class Subscription:
         reach = min(RECOVERY_LIMIT, rules.history_size)
         want = Want(feed.id, feed.slug, None if cached else asked, feed.latest_only, reach)
         self._watch = await self._session.delivery.watch([want], self._session)
+        self._session.check(self)
         told, self.collected = self.collected or [], []
         too_much, self._collected_characters = self._collected_characters > RECOVERY_LIMIT_CHARACTERS, 0
         start = _Start(told)

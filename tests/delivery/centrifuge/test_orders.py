@@ -1,0 +1,111 @@
+"""Orders that come while a client is doing the same thing itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from realtime.delivery.centrifuge import orders
+from realtime.delivery.centrifuge.door import Door
+from realtime.feeds.channels import parse_name
+from tests.conftest import SetNamespaces
+from tests.delivery.conftest import House
+
+from .talking import OPEN, Client, connected
+
+ROOM = replace(OPEN, presence=True)
+
+
+class Held:
+    """An async method whose first call waits, when it has done its work, until it may `go_on`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> None:
+        self.begun, self.go_on = asyncio.Event(), asyncio.Event()
+        real = getattr(owner, name)
+
+        async def held(*args: Any) -> Any:
+            done = await real(*args)
+            if not self.begun.is_set():
+                self.begun.set()
+                await self.go_on.wait()
+            return done
+
+        monkeypatch.setattr(owner, name, held)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 - the code's own state
+            await asyncio.sleep(0.01)
+
+
+async def one_publication_is_told_once(one: Client) -> None:
+    """And the reply to the next command follows it."""
+    await one.publish("chat:1", "new")
+    assert "presence" in await one.ask("presence", channel="chat:1")
+
+
+def hold(house: House, monkeypatch: pytest.MonkeyPatch, where: str) -> Held:
+    """Subscriptions wait where they have joined the stream (`watch`), or where others see them (`add`)."""
+    owner = house.delivery if where == "watch" else Door.of(house.feeds).presence
+    return Held(monkeypatch, owner, where)
+
+
+async def nobody_is_inside(house: House) -> None:
+    door = Door.of(house.feeds)
+    (session,) = door.sessions.values()
+    assert session.subscriptions == {}
+    await until(lambda: house.delivery.watched() == [])
+    assert door.attendance.channels() == {}
+    channel = await door.find(parse_name("chat:1"))
+    assert channel is not None
+    assert await door.presence.clients(channel.feed.id) == {}
+
+
+@pytest.mark.parametrize("recovering", [{}, {"recover": True}])
+@pytest.mark.parametrize("where", ["watch", "add"])
+async def test_a_subscription_that_an_order_ends_while_it_begins_stays_ended(
+    house: House,
+    set_namespaces: SetNamespaces,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    recovering: dict[str, Any],
+) -> None:
+    set_namespaces(chat=ROOM)
+    one = await connected(house)
+    held = hold(house, monkeypatch, where)
+    await one.tell({"id": 7, "subscribe": {"channel": "chat:1", **recovering}})
+    await held.begun.wait()
+    Door.of(house.feeds).control.give(orders.unsubscribe("", "chat:1"))
+    assert (await one.read())["push"]["unsubscribe"]["code"] == 2000
+    held.go_on.set()
+    reply = await one.read()
+    assert reply["id"] == 7
+    assert (reply["error"]["code"], reply["error"]["temporary"]) == (100, True)
+    await nobody_is_inside(house)
+    assert "subscribe" in await one.ask("subscribe", channel="chat:1")
+    await one_publication_is_told_once(one)
+
+
+@pytest.mark.parametrize("where", ["watch", "add"])
+async def test_a_subscription_by_order_that_the_client_ends_while_it_begins_stays_ended(
+    house: House, set_namespaces: SetNamespaces, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    set_namespaces(chat=ROOM)
+    one = await connected(house)
+    held = hold(house, monkeypatch, where)
+    control = Door.of(house.feeds).control
+    control.give(orders.subscribe("", "chat:1"))
+    await held.begun.wait()
+    assert "unsubscribe" in await one.ask("unsubscribe", channel="chat:1")
+    held.go_on.set()
+    control.give(orders.subscribe("", "chat:2"))
+    assert (await one.read())["push"]["channel"] == "chat:2", "the order before it was obeyed"
+    await one.ask("unsubscribe", channel="chat:2")
+    await nobody_is_inside(house)
+    assert "subscribe" in await one.ask("subscribe", channel="chat:1")
+    await one_publication_is_told_once(one)

@@ -60,6 +60,7 @@ async def connect(session: Session, params: Params) -> Answer:
     def begin() -> None:
         for subscription, _ in begun.values():
             session.begin_subscription(subscription)
+        session.door.control.begin(session)
 
     return Answer(result | expiry(identity.expires_at), begin)
 

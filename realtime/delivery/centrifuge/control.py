@@ -17,7 +17,7 @@ from realtime.errors import HeadwaterError
 
 from .answer import expiry
 from .codec import Raw
-from .orders import GROUP, KIND, Order
+from .orders import GROUP, KIND, Order, resume
 from .protocol import Disconnect, DisconnectCode, ProtocolError, UnsubscribeCode
 from .subscribing import subscribe_by_server
 from .tokens import SubscribeOptions
@@ -35,7 +35,11 @@ TOLD = ("recoverable", "positioned", "epoch", "offset", "data")
 
 
 class Control:
-    """Obeys orders in one process. Subscriptions begin and end in the background, in order for each user."""
+    """Obeys orders in one process. Subscriptions begin and end in the background, in order for each user.
+
+    Those of a client that is still being let in wait until it has its connect reply: SDKs throw away what is
+    pushed before that, and the order may be about a channel that its token names too.
+    """
 
     def __init__(self, door: Door) -> None:
         self._door = door
@@ -49,6 +53,12 @@ class Control:
         """Obey here, and have all other processes obey."""
         self._obey(order)
         self._broker.signal(GROUP, order | {"from": self._door.node})
+
+    def begin(self, session: Session) -> None:
+        """The client has its connect reply: obey the orders that waited for that."""
+        session.connected = True
+        if session.orders:
+            self._obey(resume(session.user, client=session.id))
 
     def _hear(self, order: Order) -> None:
         if order.get("from") != self._door.node:
@@ -88,16 +98,22 @@ class Control:
     async def _obey_all(self, orders: Collection[Order]) -> None:
         for order in orders:
             for session in self._addressed(order):
-                try:
-                    if order["do"] == "subscribe":
-                        await self._subscribe(session, order)
-                    else:
-                        _unsubscribe(session, order["channel"])
-                except (ProtocolError, HeadwaterError, Disconnect) as error:
-                    # Whoever gave the order has long gone.
-                    logger.warning("order_failed do=%s %s", order["do"], type(error).__name__)
-                except Exception:
-                    logger.exception("order_failed do=%s", order["do"])
+                if order["do"] != "resume":
+                    session.orders.append(order)
+                while session.connected and session.orders:
+                    await self._change(session, session.orders.popleft())
+
+    async def _change(self, session: Session, order: Order) -> None:
+        try:
+            if order["do"] == "subscribe":
+                await self._subscribe(session, order)
+            else:
+                _unsubscribe(session, order["channel"])
+        except (ProtocolError, HeadwaterError, Disconnect) as error:
+            # Whoever gave the order has long gone.
+            logger.warning("order_failed do=%s %s", order["do"], type(error).__name__)
+        except Exception:
+            logger.exception("order_failed do=%s", order["do"])
 
     async def _subscribe(self, session: Session, order: Order) -> None:
         channel = order["channel"]

@@ -57,6 +57,11 @@ def refresh(user: str, expire_at: int | None, *, client: str = "") -> Order:
     return _order("refresh", user, client, expire_at=expire_at)
 
 
+def resume(user: str, *, client: str) -> Order:
+    """Obey what waits for this connection. A process gives it to itself alone."""
+    return _order("resume", user, client)
+
+
 def _order(do: str, user: str, client: str, **what: Any) -> Order:
     return {"kind": KIND, "do": do, "user": user, "client": client, **what}
 

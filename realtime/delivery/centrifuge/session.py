@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from realtime.errors import HeadwaterError
 
 from .codec import Raw
 from .identity import Identity
+from .orders import Order
 from .protocol import (
     Disconnect,
     DisconnectCode,
@@ -35,6 +37,8 @@ PONG_WITHIN_S = 8
 CONNECT_WITHIN_S = 10
 # After a token's expiry, for a client whose refresh is under way.
 GRACE_S = 25
+# Orders that wait for one client. Past it the oldest are dropped.
+ORDERS_LIMIT = 1_000
 
 
 class Session:
@@ -51,6 +55,7 @@ class Session:
 
     out: Out
     secret = ""
+    connected = False  # the reply to its connect is written
 
     def __init__(self, door: Door, wire: Wire) -> None:
         self.door = door
@@ -59,6 +64,7 @@ class Session:
         self.identity: Identity | None = None
         self.subscriptions: dict[str, Subscription] = {}
         self.latest_only: set[int] = set()  # of the feeds subscribed to; see `Backlog`
+        self.orders: deque[Order] = deque(maxlen=ORDERS_LIMIT)  # to subscribe or not; see `Control`
         self._by_feed: dict[int, Subscription] = {}
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, asyncio.TimerHandle] = {}

@@ -11,11 +11,15 @@ import pytest
 
 from realtime.delivery.centrifuge import orders
 from realtime.delivery.centrifuge.door import Door
+from realtime.delivery.centrifuge.keys import secret_key
+from realtime.delivery.centrifuge.orders import Order
+from realtime.delivery.centrifuge.tokens import Tokens
 from realtime.feeds.channels import parse_name
 from tests.conftest import SetNamespaces
 from tests.delivery.conftest import House
 
-from .talking import OPEN, Client, connected
+from .signing import SECRET, signed
+from .talking import OPEN, Client, client, connected
 
 ROOM = replace(OPEN, presence=True)
 
@@ -109,3 +113,42 @@ async def test_a_subscription_by_order_that_the_client_ends_while_it_begins_stay
     await nobody_is_inside(house)
     assert "subscribe" in await one.ask("subscribe", channel="chat:1")
     await one_publication_is_told_once(one)
+
+
+@pytest.mark.parametrize(
+    ("order", "pushed"),
+    [
+        (orders.subscribe("mia", "chat:b"), []),
+        (orders.subscribe("mia", "chat:c"), [("chat:c", "subscribe")]),
+        (orders.unsubscribe("mia", "chat:a"), [("chat:a", "unsubscribe")]),
+    ],
+)
+async def test_orders_for_a_client_that_is_being_let_in_follow_its_connect_reply(
+    house: House,
+    set_namespaces: SetNamespaces,
+    monkeypatch: pytest.MonkeyPatch,
+    order: Order,
+    pushed: list[tuple[str, str]],
+) -> None:
+    set_namespaces(chat=ROOM)
+    door = Door.of(house.feeds)
+    door.tokens = Tokens((secret_key(SECRET),))
+    first, one = await client(house), await client(house)
+    reply = await first.ask("connect", token=signed("HS256", {"sub": "mia"}))
+    held = hold(house, monkeypatch, "watch")
+    claims = {"sub": "mia", "channels": ["chat:a", "chat:b"]}
+    await one.tell({"id": 7, "connect": {"token": signed("HS256", claims)}})
+    await held.begun.wait()
+    door.control.give(order)
+    door.control.give(orders.subscribe("mia", "chat:last", client=reply["connect"]["client"]))
+    while (await first.read())["push"]["channel"] != "chat:last":
+        pass  # then the order was obeyed wherever it could be
+    held.go_on.set()
+    connect = await one.read()
+    assert connect["id"] == 7
+    assert set(connect["connect"]["subs"]) == {"chat:a", "chat:b"}
+    for channel, kind in pushed:
+        push = (await one.read())["push"]
+        assert push["channel"] == channel
+        assert kind in push
+    assert "presence" in await one.ask("presence", channel="chat:b")

@@ -76,6 +76,13 @@ class Backlog(Generic[Payload]):
         self._queue.append(mark)
         return mark
 
+    def forget(self, feed_id: int) -> None:
+        """Drop what waits as the newest of a latest-only feed: what comes of it from now on queues anew."""
+        for key in ((feed_id, False), (feed_id, True)):
+            waiting = self._newest.pop(key, None)
+            if waiting is not None:
+                self._queue.remove(waiting)
+
     def take(self) -> Payload | None:
         """The next payload, None when there is none."""
         while self._queue:

@@ -45,6 +45,9 @@ class Out(Protocol):
     def put(self, payload: Any) -> None:
         """Send or queue a finished payload of this way's own form."""
 
+    def forget(self, feed_id: int) -> None:
+        """The client does not want this feed any more, or anew: see `Backlog`."""
+
     def start(self, *events: Event) -> None:
         """Send or queue a part of a start; ask `drain` before the next."""
 
@@ -110,6 +113,10 @@ class Connection(Generic[Payload]):
             self._queued(self._backlog.put(payload))
 
     send = put
+
+    def forget(self, feed_id: int) -> None:
+        """See `Out`."""
+        self._backlog.forget(feed_id)
 
     def start(self, *events: Event) -> None:
         """Queue a part of the start; ask `drain` before the next."""

@@ -125,6 +125,10 @@ class DirectConnection:
             elif not self._backlog.put(frame):
                 self._overflow()
 
+    def forget(self, feed_id: int) -> None:
+        """See `Out`."""
+        self._backlog.forget(feed_id)
+
     def end(self, reason: HeadwaterError) -> None:
         """End the connection. The first reason stays."""
         if self.reason is None:

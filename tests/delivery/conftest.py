@@ -31,9 +31,9 @@ class House:
         self.sockets: list[Socket] = []
         self._ids: dict[str, int] = {}
 
-    async def add_feed(self, slug: str, *values: Any, public: bool = True) -> int:
+    async def add_feed(self, slug: str, *values: Any, public: bool = True, **rules: Any) -> int:
         """A push feed with these publications; its id."""
-        ref = await self.feeds.database.write(lambda: create_feed(slug, public=public))
+        ref = await self.feeds.database.write(lambda: create_feed(slug, public=public, **rules))
         self._ids[slug] = ref.id
         for value in values:
             await self.publish(slug, value)

@@ -99,6 +99,17 @@ def test_the_end_of_a_feed_is_told_after_its_last_value() -> None:
     assert [frame["type"] for frame in frames] == ["reset", "error"]
 
 
+def test_what_waits_of_a_feed_is_forgotten_and_what_comes_then_queues_behind_the_rest() -> None:
+    queue = backlog()
+    for event in (update(LATEST, 1), update(LATEST, 2), status(LATEST, 1), update(OTHER, 1)):
+        queue.add(event, behind=True)
+    queue.forget(LATEST)
+    queue.forget(PLAIN)
+    queue.add(update(LATEST, 3), behind=True)
+    assert taken(queue) == [("update", 1), ("update", 3)]
+    assert not queue
+
+
 def test_a_start_keeps_its_history_and_counts_for_nothing() -> None:
     queue = backlog(limit_bytes=1)
     for offset in (1, 2, 3):

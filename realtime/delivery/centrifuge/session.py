@@ -164,7 +164,10 @@ class Session:
         name = subscription.channel.name.text
         if self.subscriptions.get(name) is subscription:
             del self.subscriptions[name], self._by_feed[subscription.channel.feed.id]
-            self.latest_only.discard(subscription.channel.feed.id)
+            if subscription.channel.feed.id in self.latest_only:
+                self.latest_only.discard(subscription.channel.feed.id)
+                # A later subscription's values must not take a place before its reply.
+                self.out.forget(subscription.channel.feed.id)
             self._cancel(f"expiry of {name}")
 
     def check(self, subscription: Subscription) -> None:

@@ -27,12 +27,16 @@ async def connect(session: Session, params: Params) -> Answer:
     if session.identity is not None:
         raise Disconnect(DisconnectCode.BAD_REQUEST, "connected already")
     text = params.get("token", "")
+    await session.door.listen()
     try:
-        token = await session.door.tokens.connection(text) if text else None
-        identity = await _identify(session, token)
+        with session.door.control.entering(session) as disconnects:
+            token = await session.door.tokens.connection(text) if text else None
+            identity = await _identify(session, token)
     except InvalidToken as error:
         raise disconnect_of(error) from None
-    await session.door.listen()
+    for order in disconnects:
+        if order["user"] == identity.user:
+            raise Disconnect(order["code"], order["reason"])
     session.begin(identity)
     result: dict[str, Any] = {
         "client": session.id,

@@ -7,10 +7,11 @@ do not while Redis is away: then rights end when they are looked at again, see `
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from realtime.errors import HeadwaterError
@@ -46,6 +47,7 @@ class Control:
         self._broker = door.feeds.broker
         self._waiting: deque[Order] = deque(maxlen=WAITING_LIMIT)
         self._news = asyncio.Event()
+        self._entering: dict[Session, list[Order]] = {}
         self._broker.hear(KIND, self._hear)
         door.feeds.supervisor.spawn("orders", self._obey_in_order)
 
@@ -53,6 +55,15 @@ class Control:
         """Obey here, and have all other processes obey."""
         self._obey(order)
         self._broker.signal(GROUP, order | {"from": self._door.node})
+
+    @contextlib.contextmanager
+    def entering(self, session: Session) -> Iterator[list[Order]]:
+        """All orders to disconnect that come inside: while one reads who a client is, they do not find it."""
+        heard = self._entering[session] = []
+        try:
+            yield heard
+        finally:
+            del self._entering[session]
 
     def begin(self, session: Session) -> None:
         """The client has its connect reply: obey the orders that waited for that."""
@@ -67,6 +78,9 @@ class Control:
     def _obey(self, order: Order) -> None:
         match order["do"]:
             case "disconnect":
+                for session, heard in self._entering.items():
+                    if order["client"] in ("", session.id) and session.id not in order["keep"]:
+                        heard.append(order)
                 for session in self._addressed(order):
                     if session.id not in order["keep"]:
                         session.close(Disconnect(order["code"], order["reason"]))

@@ -152,3 +152,39 @@ async def test_orders_for_a_client_that_is_being_let_in_follow_its_connect_reply
         assert push["channel"] == channel
         assert kind in push
     assert "presence" in await one.ask("presence", channel="chat:b")
+
+
+@pytest.mark.parametrize(
+    ("order", "ends"),
+    [
+        (orders.disconnect("mia"), True),
+        (orders.disconnect("eve"), False),
+        (orders.disconnect("mia", client="another"), False),
+    ],
+)
+async def test_a_user_who_is_disconnected_while_a_client_is_identified_is_not_let_in(
+    house: House, monkeypatch: pytest.MonkeyPatch, order: Order, ends: bool
+) -> None:
+    door = Door.of(house.feeds)
+    door.tokens = Tokens((secret_key(SECRET),))
+    token = signed("HS256", {"sub": "mia"})
+    one, next_one = await client(house), await client(house)
+    held = Held(monkeypatch, door.tokens, "connection")
+    await one.tell({"id": 1, "connect": {"token": token}})
+    await held.begun.wait()
+    heard = asyncio.Event()
+
+    def hear(signal: dict[str, Any]) -> None:
+        door.control._hear(signal)
+        heard.set()
+
+    house.feeds.broker.hear(orders.KIND, hear)
+    house.feeds.broker.signal(orders.GROUP, order | {"from": "another process"})
+    async with asyncio.timeout(30):
+        await heard.wait()
+    held.go_on.set()
+    if ends:
+        assert (await one.closed())[1] == 3503
+    else:
+        assert "connect" in await one.read()
+    assert "connect" in await next_one.ask("connect", token=token), "who comes later is not meant"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
@@ -115,17 +116,23 @@ class Poller:
             logger.warning("claims_not_released count=%d", len(outcomes))
 
     async def _poll(self, claim: Claim) -> None:
+        fetched = False
         try:
-            outcome = await self._outcome(claim)
+            came = await self._ask(claim)
+            fetched = isinstance(came, Response)
+            outcome = await self._answered(claim, came) if isinstance(came, Response) else came
         except asyncio.CancelledError:
-            self._outcomes.append(put_back(claim))
+            self._outcomes.append(put_back(claim, fetched=fetched))
             raise
         except Exception:
             logger.exception("poll_broke source=%s", claim.slug)
             outcome = await self._failed(claim, HeadwaterError("Headwater made a mistake with this answer."))
+            # Some of its values may have been saved before.
+            outcome = replace(outcome, etag="", last_modified="")
         self._outcomes.append(outcome)
 
-    async def _outcome(self, claim: Claim) -> Outcome:
+    async def _ask(self, claim: Claim) -> Response | Outcome:
+        """Make the request in its turn: the answer, or what the poll came to without one."""
         if claim.refused:
             return await self._failed(claim, HeadwaterError(claim.refused))
         await asyncio.sleep((claim.scheduled - timezone.now()).total_seconds())
@@ -136,13 +143,12 @@ class Poller:
         try:
             async with self._slots.hold(_host_of(claim.request.url), within_s=patience_s):
                 try:
-                    response = await self._fetcher.fetch(claim.request)
+                    return await self._fetcher.fetch(claim.request)
                 except HeadwaterError as error:
                     return await self._failed(claim, error)
         except TimeoutError:
             logger.info("host_busy source=%s", claim.slug)
             return put_back(claim)
-        return await self._answered(claim, response)
 
     async def _answered(self, claim: Claim, response: Response) -> Outcome:
         """Save what the answer holds. A feed whose value is not in it fails alone; the source if all do."""

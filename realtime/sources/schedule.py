@@ -63,7 +63,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a claim came to. `polled_at` None: the poll was not made, and the source is due again."""
+    """What a claim came to. `polled_at` None: the poll was not made, and the source is due again.
+
+    etag, last_modified   of the answer that the feeds hold; empty if that is not known
+    """
 
     claim: Claim
     next_poll_at: datetime
@@ -75,9 +78,15 @@ class Outcome:
     last_modified: str = ""
 
 
-def put_back(claim: Claim) -> Outcome:
-    """The poll was not made: the source is due as it was before the claim, for any engine."""
-    return Outcome(claim, claim.scheduled, claim.failures)
+def put_back(claim: Claim, *, fetched: bool = False) -> Outcome:
+    """The poll was not made: the source is due as it was before the claim, for any engine.
+
+    fetched   there was an answer, of which values may have been saved: the next request is unconditional
+    """
+    if fetched:
+        return Outcome(claim, claim.scheduled, claim.failures)
+    asked = claim.request
+    return Outcome(claim, claim.scheduled, claim.failures, etag=asked.etag, last_modified=asked.last_modified)
 
 
 def _free(now: datetime) -> QuerySet[Source]:
@@ -97,8 +106,9 @@ def claim_due(now: datetime, *, engine: str, limit: int, horizon_s: float = 0.0)
     """Take at most `limit` sources that are due by `now + horizon_s`, oldest first, for this engine alone.
 
     Each one's `next_poll_at` moves on along its own grid, at least half an interval past now, so that a late
-    poll is not followed by the next one at once. A claim lasts `timeout_s + 5 s`. A source whose secrets
-    cannot be read is claimed too, with the reason in `refused`. Returns [] when nothing is due.
+    poll is not followed by the next one at once. A claim lasts `timeout_s + 5 s`. It takes ETag and
+    Last-Modified out of the row: `settle` alone brings one back. A source whose secrets cannot be read is
+    claimed too, with the reason in `refused`. Returns [] when nothing is due.
     """
     due = Q(next_poll_at__isnull=True) | Q(next_poll_at__lte=now + timedelta(seconds=horizon_s))
     with transaction.atomic():
@@ -116,10 +126,12 @@ def claim_due(now: datetime, *, engine: str, limit: int, horizon_s: float = 0.0)
         )
         targets = _targets([row["id"] for row in rows])
         claims = [_claim(row, targets.get(row["id"], ()), now) for row in rows]
+        # A poll saves its values before it is settled. If its engine died in between, an ETag that was still
+        # here would be older than they are, and "not modified" would keep a wrong value fresh.
         _update_many(
-            ("next_poll_at", "claimed_until", "claimed_by"),
+            ("next_poll_at", "claimed_until", "claimed_by", "etag", "last_modified"),
             ("id",),
-            [(claim.next_poll_at, claim.until, engine, claim.source_id) for claim in claims],
+            [(claim.next_poll_at, claim.until, engine, "", "", claim.source_id) for claim in claims],
         )
     return claims
 
@@ -150,11 +162,11 @@ def settle(outcomes: Sequence[Outcome], *, engine: str) -> None:
             ],
         )
         _update_many(
-            ("claimed_until", "claimed_by", "next_poll_at"),
+            ("claimed_until", "claimed_by", "next_poll_at", "etag", "last_modified"),
             (*ours, "next_poll_at"),
             [
                 (
-                    *(None, "", outcome.next_poll_at),
+                    *(None, "", outcome.next_poll_at, outcome.etag, outcome.last_modified),
                     *(outcome.claim.source_id, engine, outcome.claim.until, outcome.claim.next_poll_at),
                 )
                 for outcome in waived

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -110,11 +111,27 @@ def test_settling_releases_the_claim_and_keeps_the_outcome() -> None:
 
 
 def test_a_poll_that_was_not_made_is_due_again_and_records_nothing() -> None:
-    source = make_source(next_poll_at=NOON, failures=2, etag='"v1"')
+    source = make_source(next_poll_at=NOON, failures=2, etag='"v1"', last_modified="yesterday")
+    Feed.objects.update(last_ok_at=at(-10))
     settle([put_back(claim_one(NOON))], engine="one")
     source.refresh_from_db()
     assert (source.next_poll_at, source.claimed_until, source.failures) == (NOON, None, 2)
-    assert (source.etag, source.last_polled_at) == ('"v1"', None)
+    assert (source.etag, source.last_modified, source.last_polled_at) == ('"v1"', "yesterday", None)
+
+
+def test_what_was_fetched_but_not_settled_is_asked_for_unconditionally() -> None:
+    source = make_source(next_poll_at=NOON, etag='"v1"', last_modified="yesterday")
+    Feed.objects.update(last_ok_at=at(-10))
+    killed = claim_one(NOON, engine="killed")
+    assert (killed.request.etag, killed.request.last_modified) == ('"v1"', "yesterday")
+    again = claim_one(at(11))
+    assert (again.request.etag, again.request.last_modified) == ("", "")
+    settle([success(again, etag='"v2"')], engine="one")
+    claim = claim_one(at(30))
+    assert claim.request.etag == '"v2"'
+    settle([put_back(claim, fetched=True)], engine="one")
+    source.refresh_from_db()
+    assert (source.claimed_by, source.etag) == ("", "")
 
 
 def test_a_claim_that_another_engine_took_over_is_not_settled() -> None:
@@ -135,11 +152,15 @@ def test_an_own_older_claim_is_not_settled_either() -> None:
     assert source.claimed_until == held.until
 
 
-def test_a_source_changed_during_the_poll_keeps_its_new_schedule_and_no_old_etag() -> None:
-    source = make_source(next_poll_at=NOON)
+@pytest.mark.parametrize("outcome", [lambda claim: success(claim, etag='"old"'), put_back])
+def test_a_source_changed_during_the_poll_keeps_its_new_schedule_and_no_old_etag(
+    outcome: Callable[[Claim], Outcome],
+) -> None:
+    source = make_source(next_poll_at=NOON, etag='"older"')
+    Feed.objects.update(last_ok_at=at(-10))
     claim = claim_one(NOON)
     Source.objects.filter(pk=source.pk).update(next_poll_at=at(0.5), etag="")
-    settle([success(claim, etag='"old"')], engine="one")
+    settle([outcome(claim)], engine="one")
     source.refresh_from_db()
     assert (source.next_poll_at, source.etag, source.claimed_until) == (at(0.5), "", None)
     assert claim_one(at(1)).scheduled == at(0.5)
@@ -165,10 +186,12 @@ def test_rows_past_every_validator_do_not_stop_the_others() -> None:
 
 def test_a_conditional_request_needs_every_feed_to_have_a_value() -> None:
     make_source(next_poll_at=NOON, etag='"v1"', last_modified="Sat, 01 Mar 2025 12:00:00 GMT")
-    assert claim_one(NOON).request.etag == ""
     Feed.objects.update(last_ok_at=NOON)
-    claim = claim_one(at(20))
+    claim = claim_one(NOON)
     assert (claim.request.etag, claim.request.last_modified) == ('"v1"', "Sat, 01 Mar 2025 12:00:00 GMT")
+    settle([put_back(claim)], engine="one")
+    Feed.objects.update(last_ok_at=None)
+    assert claim_one(NOON).request.etag == ""
 
 
 def test_next_due_is_the_first_free_time() -> None:

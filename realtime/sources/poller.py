@@ -37,6 +37,8 @@ CLAIM_LIMIT = 500
 INLINE_LIMIT_BYTES = 64 * 1024
 RELEASE_TIMEOUT_S = 5.0
 SAVE_AGAIN_S = 0.5
+# No try to save begins later than this before the claim runs out: a commit takes its time, too.
+SAVE_MARGIN_S = 1.0
 
 
 class Poller:
@@ -223,8 +225,12 @@ class Poller:
         )
 
     async def _save(self, claim: Claim, writes: list[Write]) -> bool:
-        """Commit the writes; whether that succeeded within the claim. A feed that is gone needs nothing."""
-        while True:
+        """Commit the writes; whether that succeeded within the claim. A feed that is gone needs nothing.
+
+        Once the claim may have run out, another poll may have saved what is newer.
+        """
+        last_try = claim.until - timedelta(seconds=SAVE_MARGIN_S)
+        while timezone.now() < last_try:
             results = await asyncio.gather(*map(self._feeds.store.write, writes), return_exceptions=True)
             for result in results:
                 if isinstance(result, BaseException) and not isinstance(result, (NotFound, Unavailable)):
@@ -233,9 +239,9 @@ class Poller:
             writes = [write for write, result in pairs if isinstance(result, Unavailable)]
             if not writes:
                 return True
-            if timezone.now() > claim.until:
-                return False
             await asyncio.sleep(SAVE_AGAIN_S)
+        logger.warning("poll_not_saved source=%s", claim.slug)
+        return False
 
 
 def _settle_and_claim(outcomes: list[Outcome], name: str) -> list[Claim]:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from realtime.errors import Unavailable
 from realtime.feeds.runtime import Feeds
-from realtime.feeds.store import Write
+from realtime.feeds.store import Health, Write, commit
+from realtime.sources import poller as poller_module
 from realtime.sources.catalog import poll_now
-from tests.sources.polling import feed, open_feeds, polling, source, until, values
+from realtime.sources.fetch import Fetcher
+from realtime.sources.poller import Poller
+from realtime.sources.schedule import Claim, claim_due
+from tests.sources.polling import LOOPBACK, feed, open_feeds, polling, source, until, values
 from tests.sources.rows import make_source
 from tests.upstream import Upstream
 from tests.upstream_replies import says
@@ -75,3 +82,45 @@ async def test_a_mistake_while_values_are_saved_forgets_the_etag(
         await feeds.database.write(poll_now, "quotes")
         row = await until(feeds.database, source(), lambda row: row.failures > 0)
     assert row.etag == ""
+
+
+async def test_a_poll_whose_claim_runs_out_does_not_save_over_its_successor(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = timezone.now()
+
+    def claimed() -> Claim:
+        make_source(next_poll_at=now, interval_s=1)
+        return claim_due(now, engine="one", limit=1)[0]
+
+    claim = await feeds.database.write(claimed)
+
+    def write_of(data: str) -> Write:
+        return Write(claim.targets[0].feed_id, data, Health("fresh", now, now))
+
+    def succeed() -> None:
+        (next_claim,) = claim_due(claim.until + timedelta(seconds=0.1), engine="two", limit=1)
+        assert next_claim.source_id == claim.source_id
+        commit([write_of("2")])
+
+    clock = SimpleNamespace(now=lambda: now)
+    save, tries = feeds.store.write, 0
+
+    async def away_until_the_claim_runs_out(write: Write) -> Any:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            clock.now = lambda: claim.until - timedelta(seconds=0.1)
+            raise Unavailable("away")
+        await feeds.database.write(succeed)  # while this poll was waiting for its next try
+        return await save(write)
+
+    monkeypatch.setattr(feeds.store, "write", away_until_the_claim_runs_out)
+    monkeypatch.setattr(poller_module, "timezone", clock)
+    monkeypatch.setattr(poller_module, "SAVE_AGAIN_S", 0)
+    fetcher = Fetcher(LOOPBACK, limit_bytes=1000)
+    saved = await Poller(feeds, fetcher, name="one")._save(claim, [write_of("1")])
+    await fetcher.aclose()
+    assert not saved
+    await feeds.database.write(succeed)
+    assert await feeds.database.read(values()) == ["2"]

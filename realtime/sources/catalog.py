@@ -148,6 +148,7 @@ def _apply(source: Source, draft: SourceDraft, stored: Mapping[str, str]) -> Non
 
 
 def _apply_feeds(source: Source, drafts: Iterable[FeedDraft]) -> None:
+    _lock_feeds(source.extractions.values_list("feed_id", flat=True))  # the draft has an order of its own
     before = {each.feed.slug: each for each in source.extractions.select_related("feed")}
     state = Feed.State.STALE if source.enabled else Feed.State.PAUSED
     writes = []
@@ -175,9 +176,13 @@ def _apply_feeds(source: Source, drafts: Iterable[FeedDraft]) -> None:
 
 
 def _delete_feeds(feed_ids: Iterable[int]) -> None:
-    """Locked first, as the store does it: a publication under way ends before, and none comes after."""
-    locked = Feed.objects.select_for_update().filter(pk__in=list(feed_ids)).order_by("pk")
-    Feed.objects.filter(pk__in=[feed.pk for feed in locked]).delete()
+    Feed.objects.filter(pk__in=_lock_feeds(feed_ids)).delete()
+
+
+def _lock_feeds(feed_ids: Iterable[int]) -> list[int]:
+    """Those that are there. In the store's order: what it writes ends before, and nothing comes after."""
+    feeds = Feed.objects.select_for_update().filter(pk__in=list(feed_ids)).order_by("pk")
+    return list(feeds.values_list("pk", flat=True))
 
 
 def _health_after(feed: Feed, source: Source) -> Health:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
+from django.db import transaction
+
 from .models import IdempotencyKey
 from .position import Position
 from .publication import digest_of
@@ -56,5 +58,8 @@ def keep_made(made: Mapping[Key, Position], now: datetime) -> None:
 def forget_old(now: datetime) -> int:
     """Delete at most `BITE` keys that are not good any more; how many."""
     old = IdempotencyKey.objects.filter(made_at__lte=now - timedelta(seconds=KEPT_S))
-    deleted, _ = IdempotencyKey.objects.filter(pk__in=list(old.values_list("pk", flat=True)[:BITE])).delete()
+    with transaction.atomic():
+        # One that is being used again, which renews it, is locked and not old any more.
+        locked = old.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        deleted, _ = IdempotencyKey.objects.filter(pk__in=list(locked[:BITE])).delete()
     return deleted

@@ -6,6 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from realtime.feeds.idempotency import KEPT_S, forget_old
@@ -13,12 +14,18 @@ from realtime.feeds.models import Feed, IdempotencyKey
 from realtime.feeds.runtime import Feeds
 from realtime.feeds.store import Write, commit
 from tests.feeds.test_store import make_feed, offsets
+from tests.held_unit import HeldUnit
+from tests.lock_waits import someone_waits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def keyed(feed_id: int, data: str, key: str = "k") -> Write:
     return Write(feed_id, data, always=True, key=key)
+
+
+def grow_old() -> None:
+    IdempotencyKey.objects.update(made_at=timezone.now() - timedelta(seconds=KEPT_S + 1))
 
 
 async def test_a_repeated_publication_comes_to_the_first_ones_position_and_is_not_made(feeds: Feeds) -> None:
@@ -53,9 +60,6 @@ async def test_a_key_is_forgotten_after_five_minutes_and_may_be_used_again(feeds
     feed_id = await make_feed(feeds)
     await feeds.store.write(keyed(feed_id, "1"))
 
-    def grow_old() -> None:
-        IdempotencyKey.objects.update(made_at=timezone.now() - timedelta(seconds=KEPT_S + 1))
-
     await feeds.database.write(grow_old)
     assert (await feeds.store.write(keyed(feed_id, "1"))).position.offset == 2
     assert (await feeds.store.write(keyed(feed_id, "1"))).position.offset == 2
@@ -65,6 +69,29 @@ async def test_a_key_is_forgotten_after_five_minutes_and_may_be_used_again(feeds
     assert await feeds.database.write(forget_old, timezone.now()) == 2
     assert await feeds.database.write(forget_old, timezone.now()) == 0
     assert await feeds.database.read(IdempotencyKey.objects.count) == 1
+
+
+@pytest.mark.only("postgresql")
+async def test_a_key_that_is_used_again_while_old_ones_are_forgotten_is_kept(feeds: Feeds) -> None:
+    feed_id = await make_feed(feeds)
+    await feeds.store.write(keyed(feed_id, "1"))
+    await feeds.database.write(grow_old)
+    held = HeldUnit()
+
+    def use_again() -> None:
+        with transaction.atomic():
+            commit([keyed(feed_id, "2")])
+            held()
+
+    using = asyncio.create_task(feeds.database.write(use_again))
+    await held.begun()
+    forgetting = asyncio.create_task(feeds.database.write(forget_old, timezone.now()))
+    while not forgetting.done() and not await feeds.database.read(someone_waits):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    held.let_go()
+    await using
+    assert await forgetting == 0
+    assert (await feeds.store.write(keyed(feed_id, "2"))).position.offset == 2
 
 
 async def test_a_publication_that_is_not_committed_leaves_no_key(feeds: Feeds) -> None:

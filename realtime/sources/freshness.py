@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from realtime.errors import Unavailable
+from realtime.feeds.feed_rows import lock
 from realtime.feeds.runtime import Feeds, write_now
 from realtime.feeds.store import Health, Write
 
@@ -81,8 +82,12 @@ def tell_states(now: datetime) -> int:
     and 15 s; also a feed that was never polled. A last error is kept. One unit of work.
     """
     with transaction.atomic():
-        # Looked up again under the writer's lock: a poll may have ended since.
-        writes = _untold(now)
+        suspects = [write.feed_id for write in _untold(now)]
+        if not suspects:
+            return 0
+        locked = lock(suspects)
+        # Looked up again under their locks: a poll may have ended since.
+        writes = [write for write in _untold(now) if write.feed_id in locked]
         if writes:
             write_now(writes)
     return len(writes)

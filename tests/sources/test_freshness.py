@@ -5,12 +5,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from realtime.feeds.models import Feed
+from realtime.feeds.store import Health, Write, commit
 from realtime.sources.catalog import poll_now
 from realtime.sources.freshness import NO_POLL, keep_states, tell_states
 from realtime.sources.models import Source
+from tests.held_unit import HeldUnit
+from tests.lock_waits import someone_waits
 from tests.sources.polling import feed, open_feeds, until
 from tests.sources.rows import make_source
 
@@ -88,6 +93,37 @@ def test_a_change_of_state_is_told_once() -> None:
 def test_push_feeds_are_never_stale() -> None:
     Feed.objects.create(slug="push", title="push", state="fresh", next_poll_at=NOON)
     assert tell_states(at(10_000)) == 0
+
+
+@pytest.mark.django_db
+def test_a_look_that_finds_nothing_locks_nothing() -> None:
+    make("fresh")
+    with CaptureQueriesContext(connection) as queries:
+        assert tell_states(at(1)) == 0
+    assert "FOR UPDATE" not in str(queries.captured_queries)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.only("postgresql")
+async def test_a_poll_that_ends_during_the_look_is_not_overwritten() -> None:
+    held = HeldUnit()
+
+    def poll(feed_id: int) -> None:
+        with transaction.atomic():
+            commit([Write(feed_id, "1", Health("fresh", at(60), at(70)))])
+            held()
+
+    async with open_feeds() as feeds:
+        overdue = await feeds.database.write(lambda: make("fresh"))
+        polling = asyncio.create_task(feeds.database.write(poll, overdue.pk))
+        await held.begun()
+        looking = asyncio.create_task(feeds.database.write(tell_states, at(60)))
+        await until(feeds.database, someone_waits)
+        held.let_go()
+        await polling
+        assert await looking == 0
+        row = await feeds.database.read(feed())
+    assert (row.state, row.last_ok_at, row.error) == ("fresh", at(60), "")
 
 
 @pytest.mark.django_db(transaction=True)

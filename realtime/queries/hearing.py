@@ -83,7 +83,12 @@ class Hearing:
 
     async def _take(self, changes: list[Change]) -> None:
         if EVERYTHING in changes:
-            self._deaf = await self._feeds.database.read(triggers.deaf, self._also)
+            found = await self._feeds.database.read(triggers.differences, self._also)
+            self._deaf = found.untold
+            # Others remove what no declaration shows. Where declared tables have lost theirs too, all are
+            # to go, as while `migrate` runs: there we would be in the way.
+            if found.gone and found.gone <= self._also:
+                self._more.set()
         if changes:
             self._tell(changes)
         elif self._deaf and self._later is None:

@@ -16,7 +16,7 @@ import pgtrigger
 from django.db import DatabaseError, connection, transaction
 
 from . import plpgsql, row_log
-from .heard import Table, heard_tables
+from .heard import Table, heard_names, heard_tables
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +61,18 @@ class Differences:
     missing       triggers that are not there, or not as they are to be
     superfluous   triggers of ours that nothing needs
     deaf          tables that can have none, or do not exist
+    gone          tables with missing triggers of which there is not even one of another text
     """
 
     missing: list[Trigger]
     superfluous: list[Trigger]
     deaf: frozenset[str]
+    gone: frozenset[str]
+
+    @property
+    def untold(self) -> frozenset[str]:
+        """The tables of whose changes no trigger tells, though they are read."""
+        return self.deaf | {each.table for each in self.missing if each.table}
 
     def __bool__(self) -> bool:
         return bool(self.missing or self.superfluous)
@@ -84,6 +91,7 @@ def differences(also: Collection[str] = ()) -> Differences:
         [each for name, each in wanted.items() if name not in present or present[name].mark != each.mark],
         [each for name, each in present.items() if name not in wanted],
         frozenset(table.name for table in tables if table.name not in able),
+        frozenset(each.table for name, each in wanted.items() if name not in present),
     )
 
 
@@ -94,20 +102,23 @@ def ensure(also: Collection[str] = ()) -> frozenset[str]:
     triggers is told so in the log.
     """
     found = differences(also)
-    return found.deaf | _make(found.missing)
+    return found.deaf | _carry_out([], found.missing)
 
 
 def install() -> frozenset[str]:
-    """Make what is missing and remove what is superfluous; the tables that have no triggers nevertheless."""
+    """Make what is missing and remove what is superfluous; the tables that have no triggers nevertheless.
+
+    Engines that run make again what they alone know to be read.
+    """
     found = differences()
-    for each in found.superfluous:
-        _change(each, [each.drop])
-    return found.deaf | _make(found.missing)
+    return found.deaf | _carry_out(found.superfluous, found.missing)
 
 
 def remove() -> None:
     """Remove all triggers of ours, with what they need. Nothing is heard of any table then."""
-    present = _present()
+    # The declared queries' first: without them, engines know that all are to go, and make none again.
+    declared = heard_names()
+    present = sorted(_present(), key=lambda each: each.table not in declared)
     for each in present:
         _change(each, [each.drop])
     if present:
@@ -116,8 +127,7 @@ def remove() -> None:
 
 def deaf(also: Collection[str] = ()) -> frozenset[str]:
     """The tables of whose changes no trigger tells, though they are read."""
-    found = differences(also)
-    return found.deaf | {each.table for each in found.missing if each.table}
+    return differences(also).untold
 
 
 def notified(tables: Collection[str]) -> frozenset[str]:
@@ -132,11 +142,14 @@ def notified(tables: Collection[str]) -> frozenset[str]:
         return frozenset(by_function[name] for (name,) in cursor.fetchall())
 
 
-def _make(missing: Collection[Trigger]) -> frozenset[str]:
-    failed = {each.table for each in missing if not _change(each, [each.drop, *each.make])}
-    if missing:
+def _carry_out(superfluous: Collection[Trigger], missing: Collection[Trigger]) -> frozenset[str]:
+    """The tables whose triggers could not be made."""
+    removed = [each for each in superfluous if _change(each, [each.drop])]
+    failed = [each for each in missing if not _change(each, [each.drop, *each.make])]
+    # Not when nothing could be changed: engines would try again, and tell again, for ever.
+    if removed or len(failed) < len(missing):
         _tell_all()
-    return frozenset(failed - {""})
+    return frozenset(each.table for each in failed if each.table)
 
 
 def _tell_all() -> None:

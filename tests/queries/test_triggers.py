@@ -47,6 +47,13 @@ def drop_one(table: str) -> None:
         cursor.execute(found.drop)
 
 
+def tellings(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One entry each time that engines are told that something may have happened."""
+    told: list[None] = []
+    monkeypatch.setattr(triggers, "_tell_all", lambda: told.append(None))
+    return told
+
+
 def run(*arguments: str) -> str:
     output = io.StringIO()
     call_command("live_triggers", *arguments, stdout=output)
@@ -124,8 +131,11 @@ def test_an_app_can_be_migrated_back_and_forth() -> None:
 
 
 @pytest.mark.only("postgresql")  # SQLite knows no users
-def test_a_user_without_the_right_is_told_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_user_without_the_right_is_told_so_and_goes_on(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drop_one("orders_order")
+    told = tellings(monkeypatch)
     with connection.cursor() as cursor:
         cursor.execute("CREATE ROLE nobody_much; GRANT SELECT ON ALL TABLES IN SCHEMA public TO nobody_much")
         cursor.execute("SET ROLE nobody_much")
@@ -136,6 +146,16 @@ def test_a_user_without_the_right_is_told_so_and_goes_on(caplog: pytest.LogCaptu
         with connection.cursor() as cursor:
             cursor.execute("RESET ROLE; DROP OWNED BY nobody_much; DROP ROLE nobody_much")
     assert "trigger_not_changed" in caplog.text
+    assert told == [], "engines that hear of it try again"
+
+
+def test_engines_are_told_when_triggers_were_only_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    triggers.ensure(["auth_group"])
+    told = tellings(monkeypatch)
+    triggers.install()
+    assert len(told) == 1
+    triggers.install()
+    assert len(told) == 1, "nothing was changed"
 
 
 @pytest.mark.only("postgresql")  # SQLite's triggers cannot be disabled

@@ -160,6 +160,7 @@ class Store:
         self._announce = announce
         self._waiting: deque[tuple[Write, asyncio.Future[Written]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
+        self._under_way: asyncio.Task[list[Written | NotFound]] | None = None
 
     async def publish(self, feed_id: int, value: Any, *, always: bool = False) -> Written:
         """Commit a value as the feed's newest publication, unless it equals the one before.
@@ -185,7 +186,8 @@ class Store:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_LIMIT))]
             writes = [write for write, _ in batch]
             try:
-                results = await self._database.write(commit, writes)
+                self._under_way = asyncio.create_task(self._database.write(commit, writes))
+                results = await self._under_way
             except HeadwaterError as error:
                 self._fail(batch, error)
                 continue
@@ -212,6 +214,16 @@ class Store:
         for _, future in batch:
             if not future.done():
                 future.set_exception(type(error)(error.message, field=error.field))
+
+    async def settled(self) -> None:
+        """Return once nothing that its caller has given up can be committed any more.
+
+        What still waits of it is dropped; what has begun is waited for. For whoever is about to let others
+        write in its place.
+        """
+        self._waiting = deque(each for each in self._waiting if not each[1].done())
+        if self._under_way is not None:
+            await asyncio.wait({self._under_way})
 
     async def aclose(self) -> None:
         """Commit what waits, then end."""

@@ -84,6 +84,8 @@ class Evaluator:
     async def _release(self) -> None:
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                # Else a result of ours could follow a newer one of the engine that claims next.
+                await self._feeds.store.settled()
                 await self._publisher.save_notes()
                 await self._feeds.database.write(release, self._name)
         except (Unavailable, TimeoutError):

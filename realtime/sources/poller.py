@@ -113,6 +113,8 @@ class Poller:
         outcomes, self._outcomes = self._outcomes, []
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                # Else a value of ours could follow a newer one of the engine that claims next.
+                await self._feeds.store.settled()
                 await self._feeds.database.write(_settle, outcomes, self._name)
         except (Unavailable, TimeoutError):
             logger.warning("claims_not_released count=%d", len(outcomes))

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from realtime.feeds import database as database_module
-from realtime.feeds.models import Demand
+from realtime.feeds import store
+from realtime.feeds.models import Demand, Feed
 from realtime.feeds.runtime import Feeds
 from realtime.queries import evaluator as module
 from realtime.queries.evaluator import Evaluator
@@ -110,6 +112,60 @@ async def test_an_engine_that_lost_its_claims_while_it_could_not_renew_them_eval
         engine._held_until = 0.0
         await until(feeds, lambda: not engine._lines, "it knows")
     assert (await feeds.database.read(row_of, feed_id))[1].engine == "other"
+
+
+async def test_a_result_that_waits_to_be_saved_while_the_engine_ends_is_not_published(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await write(feeds, lambda: Feed.objects.create(slug="other", title="other").pk)
+    feed_id = await write(feeds, want, "query:recent-orders")
+    async with evaluating(feeds) as engine:
+        await is_kept(feeds, feed_id)
+        held = HeldUnit(store.commit)
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "commit", held)
+            publishing = asyncio.create_task(feeds.store.publish(other, 1))
+            await held.begun()
+        ana = await asyncio.to_thread(elsewhere, customer)  # on SQLite what is held has the only writer
+        await asyncio.to_thread(elsewhere, order, ana)
+        await wait_for(lambda: bool(feeds.store._waiting))
+        letting_go = asyncio.create_task(let_go_after(held, lambda: not engine._lines))
+    await letting_go
+    await publishing
+    await feeds.store.publish(other, 2)
+    assert await feeds.database.read(values, feed_id) == [[]]
+
+
+async def test_an_engine_whose_result_is_being_saved_keeps_its_claims_when_that_takes_too_long(
+    feeds: Feeds, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "RELEASE_TIMEOUT_S", 0.1)
+    feed_id = await write(feeds, want, "query:recent-orders")
+    held = HeldUnit(store.commit)
+    monkeypatch.setattr(store, "commit", held)
+    async with evaluating(feeds):
+        await held.begun()
+    held.let_go()
+    assert (await feeds.database.read(row_of, feed_id))[1].engine == "one"
+    assert "queries_not_released" in caplog.text
+
+
+def elsewhere(unit: Callable[..., int], *args: object) -> int:
+    try:
+        return unit(*args)
+    finally:
+        connection.close()
+
+
+async def wait_for(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not reached():  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+
+
+async def let_go_after(held: HeldUnit, reached: Callable[[], bool]) -> None:
+    await wait_for(reached)
+    held.let_go()
 
 
 def spied(method: Callable[..., None], seen: list[object]) -> Callable[..., None]:

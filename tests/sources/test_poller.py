@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 from django.utils import timezone
 from pytest_django import Settings
 
+from realtime.feeds import store
 from realtime.feeds.models import Feed
 from realtime.feeds.runtime import Feeds
 from realtime.sources import poller as poller_module
@@ -209,3 +210,17 @@ async def test_what_is_claimed_while_the_engine_ends_is_given_back(
         asyncio.get_running_loop().call_soon(held.let_go)  # after the cancellation
     row = await feeds.database.read(source())
     assert (row.claimed_by, row.next_poll_at) == ("", due)
+
+
+async def test_an_engine_whose_value_is_being_saved_keeps_its_claims_when_that_takes_too_long(
+    feeds: Feeds, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller_module, "RELEASE_TIMEOUT_S", 0.1)
+    held = HeldUnit(store.commit)
+    monkeypatch.setattr(store, "commit", held)
+    await feeds.database.write(lambda: soon(upstream.on("/quote", says({"value": 1})), interval_s=60))
+    async with polling(feeds):
+        await held.begun()
+    held.let_go()
+    assert (await feeds.database.read(source())).claimed_by == "one"
+    assert "claims_not_released" in caplog.text

@@ -14,13 +14,11 @@ from django.utils import timezone
 from realtime.feeds.models import Demand, Feed
 from realtime.feeds.standing import want_again
 from realtime.queries.claims import Note, hold, release, save_notes
+from tests.lock_waits import someone_waits
 from tests.queries.evaluating import want
 from tests.services import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.only("postgresql")]
-
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND pid != pg_backend_pid()"
-
 
 Begin = Callable[..., "Future[Any]"]
 
@@ -35,17 +33,11 @@ def begin() -> Iterator[Begin]:
         finally:
             connection.close()
 
-    def some_wait() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(WAITING)
-            (waiting,) = cursor.fetchone()
-        return bool(waiting)
-
     with ThreadPoolExecutor() as threads:
 
         def begin(unit: Callable[..., Any], *args: Any) -> Future[Any]:
             running = threads.submit(run, unit, *args)
-            wait_until(lambda: running.done() or some_wait(), "it waits for a lock or has ended")
+            wait_until(lambda: running.done() or someone_waits(), "it waits for a lock or has ended")
             return running
 
         yield begin

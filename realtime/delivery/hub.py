@@ -54,6 +54,11 @@ class Hub:
         stream.join(seat)
         return seat, first
 
+    def holds(self, seat: Seat) -> bool:
+        """Whether this seat is still in its stream: not after it left, nor once it was told "gone"."""
+        stream = self._streams.get(seat.feed_id)
+        return stream is not None and seat in stream
+
     def leave(self, seat: Seat) -> bool:
         """Forget a seat, live or not; True when it was the feed's last here. Idempotent."""
         stream = self._streams.get(seat.feed_id)

@@ -164,8 +164,9 @@ class Delivery:
         for _ in range(SETTLE_ATTEMPTS):
             snapshot = await self._read(self._snapshots, want.feed_id)
             if snapshot is None:
-                watcher.deliver(gone_event(want.feed_id, want.slug))
-                self.give_back(seat)
+                if self._hub.holds(seat):  # else a catch-up has found it first, and told this seat as well
+                    watcher.deliver(gone_event(want.feed_id, want.slug))
+                    self.give_back(seat)
                 return
             standing = await self._tell_start(seat, snapshot, standing, want.reach)
             if self._hub.settle(seat, snapshot):

@@ -246,10 +246,13 @@ class Delivery:
 
         snapshots, entries = await self._feeds.database.read(load)
         for feed_id, top in tops.items():
-            if top is not None and not self._hub.fill(
-                feed_id, snapshots.get(feed_id), entries.get(feed_id, [])
-            ):
+            if top is None:
+                continue
+            snapshot = snapshots.get(feed_id)
+            if not self._hub.fill(feed_id, snapshot, entries.get(feed_id, [])):
                 self._catch_up(feed_id)
+            if snapshot is None:
+                self._feeds.broker.leave(feed_id)  # the hub has dropped the stream: no seat is the last
 
     async def _keep_checking(self) -> None:
         """Compare every stream's position with the journal's: finds a lost last announcement.

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from realtime.delivery.watching import Delivery, Want
+from realtime.feeds.announcement import group_of
+from realtime.feeds.broker import Broker
 from realtime.feeds.models import Feed
 from realtime.feeds.runtime import Feeds
+from tests.feeds.broking import FragileLayer, until
 
 from .test_watching import Recorder, delivery, make_feed
 
@@ -42,6 +45,23 @@ async def test_who_joins_while_a_catch_up_finds_the_feed_gone_is_told_so_once(
     assert kinds(joining, "gone") == kinds(here, "gone")[-1:] == ["gone"]
     await feeds.store.publish(lives, 1)
     await joining.until(lambda: joining.told("lives") == [("snapshot", 0), ("update", 1)])
+
+
+async def test_the_group_of_a_feed_that_is_gone_is_left(feeds: Feeds) -> None:
+    layer = FragileLayer()
+    feeds.broker = Broker(layer, feeds.supervisor)
+    delivery = Delivery(feeds, position_check_s=0.2)
+    try:
+        feed_id = await make_feed(feeds)
+        watcher = Recorder()
+        watch = await delivery.watch([Want(feed_id, "feed")], watcher)
+        assert group_of(feed_id) in layer.groups
+        await feeds.database.write(Feed.objects.filter(pk=feed_id).delete)
+        await watcher.until(lambda: kinds(watcher, "feed")[-1] == "gone")
+        watch.leave()
+        await until(lambda: group_of(feed_id) not in layer.groups)
+    finally:
+        await delivery.aclose()
 
 
 def kinds(watcher: Recorder, slug: str) -> list[str]:

@@ -254,6 +254,7 @@ class Broker:
         """Makes the layer's groups equal to what is wanted, and has an echo show that it works."""
         loop = asyncio.get_running_loop()
         echo_at = refresh_at = 0.0
+        left: set[str] = set()  # until the layer has been told
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ECHO_EVERY_S if self.connected else RETRY_S):
@@ -261,6 +262,7 @@ class Broker:
             self._changed.clear()
             await self._ready.wait()
             life = self._life  # what fails from here on is not made good by this round, and its echo says so
+            left |= self._joined - self._wanted
             if not self.connected or loop.time() >= refresh_at:
                 self._joined.clear()
                 refresh_at = loop.time() + REFRESH_S
@@ -270,9 +272,11 @@ class Broker:
                         await self._add(name)
                     if loop.time() >= echo_at:  # so that the receiver hears something while this takes long
                         echo_at = await self._echo(UNFINISHED)
-                for name in self._joined - self._wanted:
+                left |= self._joined - self._wanted
+                for name in left - self._wanted:
                     async with asyncio.timeout(LAYER_TIMEOUT_S):
                         await self._discard(name)
+                    left.discard(name)
                 if not self.connected or loop.time() >= echo_at:
                     echo_at = await self._echo(life)
             except Exception as error:

@@ -25,6 +25,8 @@ PORTION = 100
 GROUP = "patrol"
 KIND = "rights"
 USERS_AT_ONCE = 1_000
+# How long the database is left alone after it could not be read.
+RETRY_S = 0.5
 
 # A principal as it is now with the live queries that it may still read, or that it is nobody any more.
 _Now = tuple[Principal, frozenset[str]] | NotSignedIn
@@ -113,7 +115,10 @@ class Patrol:
         await self._check(self._visits)
 
     async def _check(self, visits: Iterable[Visit]) -> None:
-        """Check these. While the database is away, rights stay as they were last known."""
+        """Check these. While the database is away, rights stay as they were last known.
+
+        Those for whom it could not be read are suspects again: a right that was lost is not forgotten.
+        """
         by_principal: dict[Principal, list[Visit]] = {}
         for visit in visits:
             by_principal.setdefault(visit.principal, []).append(visit)
@@ -122,7 +127,9 @@ class Patrol:
             try:
                 now, feeds = await self._database.read(_look_again, portion)
             except Unavailable:
-                return
+                self._suspect([visit for some in portion.values() for visit in some])
+                await asyncio.sleep(RETRY_S)
+                continue
             for principal, some in portion.items():
                 for visit in some:
                     error = _what_is_wrong(visit, now[principal], feeds)

@@ -121,6 +121,8 @@ class Nodes:
 
     def _hear_node_left(self, signal: dict[str, Any]) -> None:
         self._others.pop(signal["uid"], None)
+        for question in self._asked.values():
+            question.wait_no_more_for(signal["uid"])
 
     def _hear_question(self, signal: dict[str, Any]) -> None:
         if signal["from"] == self._door.node:
@@ -147,7 +149,10 @@ class _Question:
     def take(self, signal: dict[str, Any]) -> None:
         self.channels.update(signal["channels"])
         if not signal["more"]:
-            self._missing.discard(signal["from"])
+            self.wait_no_more_for(signal["from"])
+
+    def wait_no_more_for(self, node: str) -> None:
+        self._missing.discard(node)
         if not self._missing:
             self.answered.set()
 

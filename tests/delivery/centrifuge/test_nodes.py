@@ -118,6 +118,20 @@ async def test_one_that_left_is_not_asked_and_one_that_died_is_waited_for_until_
         assert await one.nodes.channels("") == {"news": 1}
 
 
+async def test_one_that_leaves_while_it_is_asked_is_waited_for_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(nodes_module, "ANSWER_WITHIN_S", 3600)
+    async with processes(one={"news": 1}, two={"news": 1}, three={"news": 1}) as (one, _, three):
+        heard = asyncio.Event()
+        three.broker.hear("ask channels", lambda _: heard.set())  # and it answers nothing
+        asking = asyncio.create_task(one.nodes.channels(""))
+        async with asyncio.timeout(30):
+            await heard.wait()
+            await three.closing.aclose()
+            assert await asking == {"news": 2}
+
+
 async def test_nobody_is_asked_while_the_layer_is_away() -> None:
     async with processes(one={"news": 1}, two={}) as (one, _):
         one.broker.away.set()

@@ -44,14 +44,15 @@ class Hub:
         stream = self._streams.get(feed_id)
         return (stream.epoch, stream.top) if stream is not None and stream.epoch else None
 
-    def join(self, feed_id: int, slug: str, watcher: Watcher) -> Seat:
-        """A new seat. Read the journal next, then `settle` it."""
+    def join(self, feed_id: int, slug: str, watcher: Watcher) -> tuple[Seat, bool]:
+        """A new seat, and whether it is the feed's first here. Read the journal next, then `settle` it."""
         stream = self._streams.get(feed_id)
+        first = stream is None
         if stream is None:
             stream = self._streams[feed_id] = Stream(feed_id, slug, self._tell)
         seat = Seat(feed_id, watcher)
         stream.join(seat)
-        return seat
+        return seat, first
 
     def holds(self, seat: Seat) -> bool:
         """Whether this seat is still in its stream: not after it left, nor once it was told "gone"."""

@@ -156,10 +156,10 @@ class Delivery:
             self._feeds.broker.leave(seat.feed_id)
 
     async def _start(self, watch: Watch, want: Want, watcher: Watcher) -> None:
-        seat = self._hub.join(want.feed_id, want.slug, watcher)
+        seat, first = self._hub.join(want.feed_id, want.slug, watcher)
         watch.seats.append(seat)
-        # Every seat, not the first alone: that one may give up while the others rely on it.
-        await self._feeds.broker.join(want.feed_id)
+        if first:
+            await self._feeds.broker.join(want.feed_id)
         standing = want.since
         for _ in range(SETTLE_ATTEMPTS):
             snapshot = await self._read(self._snapshots, want.feed_id)

@@ -49,7 +49,7 @@ class World:
 
     def live(self, offset: int) -> tuple[Seat, Recorder]:
         recorder = Recorder()
-        seat = self.hub.join(1, "feed", recorder)
+        seat, _ = self.hub.join(1, "feed", recorder)
         tell_start(seat, [value_event("snapshot", snapshot(offset))])
         assert self.hub.settle(seat, snapshot(offset))
         return seat, recorder
@@ -98,7 +98,8 @@ def test_announcements_that_swapped_places_are_told_in_order(world: World) -> No
 def test_what_is_published_while_a_watcher_joins_is_handed_over(world: World) -> None:
     world.live(0)
     recorder = Recorder()
-    seat = world.hub.join(1, "feed", recorder)
+    seat, first = world.hub.join(1, "feed", recorder)
+    assert not first
     world.hear(1, 2)
     tell_start(seat, [value_event("snapshot", snapshot(1))])
     assert world.hub.settle(seat, snapshot(1))
@@ -111,7 +112,7 @@ def test_a_watcher_that_joins_too_slowly_must_read_again(
     monkeypatch.setattr(stream_module, "RECENT_LIMIT", 2)
     world.live(0)
     recorder = Recorder()
-    seat = world.hub.join(1, "feed", recorder)
+    seat, _ = world.hub.join(1, "feed", recorder)
     tell_start(seat, [value_event("snapshot", snapshot(0))])
     world.hear(1, 2, 3, 4)
     assert not world.hub.settle(seat, snapshot(0)), "offset 1 and 2 are only in the journal now"
@@ -120,7 +121,7 @@ def test_a_watcher_that_joins_too_slowly_must_read_again(
 
 def test_early_announcements_of_another_life_are_not_taken_for_this_one(world: World) -> None:
     recorder = Recorder()
-    seat = world.hub.join(1, "feed", recorder)
+    seat, _ = world.hub.join(1, "feed", recorder)
     world.hear(2, epoch="old")
     tell_start(seat, [value_event("snapshot", snapshot(1))])
     assert world.hub.settle(seat, snapshot(1))
@@ -136,7 +137,7 @@ def test_a_value_too_large_to_carry_is_read_from_the_journal(world: World) -> No
 
 
 def test_a_large_value_announced_while_the_first_watcher_joins_is_asked_for(world: World) -> None:
-    seat = world.hub.join(1, "feed", Recorder())
+    seat, _ = world.hub.join(1, "feed", Recorder())
     world.hub.hear(Announcement(1, behind=("e", 2)))
     tell_start(seat, [value_event("snapshot", snapshot(1))])
     assert world.hub.settle(seat, snapshot(1))
@@ -158,7 +159,7 @@ def test_where_the_journal_has_nothing_left_of_what_was_missed_is_a_reset(world:
 def test_a_deleted_feed_is_gone_for_everybody(world: World) -> None:
     _, watcher = world.live(1)
     joining = Recorder()
-    seat = world.hub.join(1, "feed", joining)
+    seat, _ = world.hub.join(1, "feed", joining)
     assert world.hub.fill(1, None, [])
     assert [watcher.events[-1].kind, joining.events[-1].kind] == ["gone", "gone"]
     assert world.hub.watched() == []
@@ -177,7 +178,7 @@ def test_the_last_to_leave_says_so(world: World) -> None:
 
 def test_the_value_before_is_not_known_where_more_was_read_than_the_snapshot(world: World) -> None:
     recorder = Recorder()
-    seat = world.hub.join(1, "feed", recorder)
+    seat, _ = world.hub.join(1, "feed", recorder)
     tell_start(seat, [update_event("feed", publication(offset)) for offset in (2, 3)])
     assert world.hub.settle(seat, snapshot(2))
     world.hear(4)

@@ -166,7 +166,7 @@ class HubMachine(RuleBasedStateMachine):
     @rule(target=joining, back=st.one_of(st.none(), st.integers(-1, 4)))
     def join(self, back: int | None) -> Joining:
         recorder = self.recorder()
-        seat = self.hub.join(FEED, "feed", recorder)
+        seat, _ = self.hub.join(FEED, "feed", recorder)
         if back is not None:
             recorder.position = (self.journal.epoch, max(0, self.journal.offset - back))
         return Joining(seat, recorder)

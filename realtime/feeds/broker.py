@@ -153,7 +153,11 @@ class Broker:
 
     async def _discard(self, name: str) -> None:
         self._joined.discard(name)
-        await self._layer.group_discard(name, self._channel)
+        try:
+            await self._layer.group_discard(name, self._channel)
+        except BaseException:
+            self._joined.add(name)  # still to be left
+            raise
         if name in self._wanted:  # somebody came while it was being left
             await self._add(name)
 
@@ -254,7 +258,6 @@ class Broker:
         """Makes the layer's groups equal to what is wanted, and has an echo show that it works."""
         loop = asyncio.get_running_loop()
         echo_at = refresh_at = 0.0
-        left: set[str] = set()  # until the layer has been told
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ECHO_EVERY_S if self.connected else RETRY_S):
@@ -262,9 +265,8 @@ class Broker:
             self._changed.clear()
             await self._ready.wait()
             life = self._life  # what fails from here on is not made good by this round, and its echo says so
-            left |= self._joined - self._wanted
             if not self.connected or loop.time() >= refresh_at:
-                self._joined.clear()
+                self._joined -= self._wanted  # to be joined again; what else is there is still to be left
                 refresh_at = loop.time() + REFRESH_S
             try:
                 for name in self._wanted - self._joined:
@@ -272,11 +274,9 @@ class Broker:
                         await self._add(name)
                     if loop.time() >= echo_at:  # so that the receiver hears something while this takes long
                         echo_at = await self._echo(UNFINISHED)
-                left |= self._joined - self._wanted
-                for name in left - self._wanted:
+                for name in self._joined - self._wanted:
                     async with asyncio.timeout(LAYER_TIMEOUT_S):
                         await self._discard(name)
-                    left.discard(name)
                 if not self.connected or loop.time() >= echo_at:
                     echo_at = await self._echo(life)
             except Exception as error:

@@ -56,7 +56,9 @@ class Line:
         """
         new = feeds.keys() - self.feeds.keys() | feeds.keys() & claimed
         self.feeds = feeds
-        self.told = {feed_id: text for feed_id, text in self.told.items() if feed_id in feeds.keys() - new}
+        self.told = {
+            feed_id: text for feed_id, text in self.told.items() if feed_id in feeds and feed_id not in new
+        }
         self.last_ok_at = {id_: self.last_ok_at.get(id_, last_ok_at[id_]) for id_ in feeds}
         return bool(new)
 

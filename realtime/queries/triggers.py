@@ -125,11 +125,6 @@ def remove() -> None:
         _tell_all()
 
 
-def deaf(also: Collection[str] = ()) -> frozenset[str]:
-    """The tables of whose changes no trigger tells, though they are read."""
-    return differences(also).untold
-
-
 def notified(tables: Collection[str]) -> frozenset[str]:
     """Those among these tables that have a trigger of ours. PostgreSQL alone; cheaper than `deaf`."""
     by_function = {_name("insert", table): table for table in tables}

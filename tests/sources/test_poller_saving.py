@@ -33,11 +33,16 @@ async def feeds() -> AsyncIterator[Feeds]:
         yield running
 
 
+async def make_v0(feeds: Feeds, upstream: Upstream) -> None:
+    """A source that is due, with the value 0 and an ETag."""
+    url = upstream.on("/quote", says({"value": 0}, etag='"v0"'))
+    await feeds.database.write(lambda: make_source(url=url, interval_s=3600, next_poll_at=timezone.now()))
+
+
 async def test_the_etag_of_an_older_value_does_not_outlive_the_poll_that_saved_a_newer_one(
     feeds: Feeds, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = upstream.on("/quote", says({"value": 0}, etag='"v0"'))
-    await feeds.database.write(lambda: make_source(url=url, interval_s=3600, next_poll_at=timezone.now()))
+    await make_v0(feeds, upstream)
     save, saved = feeds.store.write, asyncio.Event()
 
     async def save_and_stay(write: Write) -> Any:
@@ -65,8 +70,7 @@ async def test_the_etag_of_an_older_value_does_not_outlive_the_poll_that_saved_a
 async def test_a_mistake_while_values_are_saved_forgets_the_etag(
     feeds: Feeds, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = upstream.on("/quote", says({"value": 0}, etag='"v0"'))
-    await feeds.database.write(lambda: make_source(url=url, interval_s=3600, next_poll_at=timezone.now()))
+    await make_v0(feeds, upstream)
     save = feeds.store.write
 
     async def save_and_break(write: Write) -> Any:

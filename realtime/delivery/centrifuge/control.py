@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 WAITING_LIMIT = 10_000
+# Orders that wait for one client that is being let in. Past it the oldest are dropped.
+ORDERS_LIMIT = 1_000
 BATCH = 100
 # What a client hears of a subscription that it did not ask for.
 TOLD = ("recoverable", "positioned", "epoch", "offset", "data")
@@ -114,8 +116,9 @@ class Control:
             for session in self._addressed(order):
                 if order["do"] != "resume":
                     session.orders.append(order)
+                    del session.orders[:-ORDERS_LIMIT]
                 while session.connected and session.orders:
-                    await self._change(session, session.orders.popleft())
+                    await self._change(session, session.orders.pop(0))
 
     async def _change(self, session: Session, order: Order) -> None:
         try:

@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,6 @@ PONG_WITHIN_S = 8
 CONNECT_WITHIN_S = 10
 # After a token's expiry, for a client whose refresh is under way.
 GRACE_S = 25
-# Orders that wait for one client. Past it the oldest are dropped.
-ORDERS_LIMIT = 1_000
 
 
 class Session:
@@ -64,7 +61,7 @@ class Session:
         self.identity: Identity | None = None
         self.subscriptions: dict[str, Subscription] = {}
         self.latest_only: set[int] = set()  # of the feeds subscribed to; see `Backlog`
-        self.orders: deque[Order] = deque(maxlen=ORDERS_LIMIT)  # to subscribe or not; see `Control`
+        self.orders: list[Order] = []  # to subscribe or not; see `Control`
         self._by_feed: dict[int, Subscription] = {}
         self._loop = asyncio.get_running_loop()
         self._timers: dict[str, asyncio.TimerHandle] = {}
